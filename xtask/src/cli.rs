@@ -1,0 +1,289 @@
+//! The whole command line: every command, argument and flag, with the help that teaches it.
+//!
+//! One place, so that `--help`, completions and the parser cannot disagree. `ENV` is always the
+//! name of a folder in `environments/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Takes a web app and its whole software stack through dev, QA, release and rollback.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "\
+First time:   cargo xtask dev              everything it needs is set up; http://127.0.0.1:8080/
+Every day:    cargo xtask image build      build what changed, and say why
+              cargo xtask logs dev app     follow one service
+              cargo xtask start prod       the production stack, on this machine
+Exit codes:   0 done, 1 failed, 2 usage, 3 a gate failed, 4 a tool or service is missing,
+              130 interrupted")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Work on the project in this directory instead of the current one
+    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Change nothing; print the commands that would run, in order
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) dry_run: bool,
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// Answer yes to every question (also when CI=true)
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) yes: bool,
+    /// Show each command and everything it prints
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) verbose: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// When to use colours (NO_COLOR is obeyed)
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(help_heading = "Global options")]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install what is missing (engine, buildx, compose, mmdebstrap) and start the engine
+    Setup(Setup),
+    /// Look at this machine and this project; change nothing
+    Doctor(Doctor),
+    /// Build what changed, start the app with its stack, show its log until Ctrl-C
+    Dev(Dev),
+    /// Start an environment in the background and wait until it is healthy
+    Start(Start),
+    /// Stop an environment; its data stays
+    Stop(Stop),
+    /// Start services again, with what changed
+    Restart(Restart),
+    /// Show which engine runs and how each service is
+    Status(Status),
+    /// Show the log of an environment
+    Logs(Logs),
+    /// Open a shell in a running service
+    Shell(Shell),
+    /// Run a one-off command in a fresh container of a service
+    Run(Run),
+    /// Build, update, list and destroy images
+    #[command(subcommand)]
+    Image(Image),
+    /// Create, check and show the settings of an environment
+    #[command(subcommand)]
+    Env(Env),
+    /// Run the app's tests: the `test` stage of every image that has one
+    Test(Test),
+    /// Everything that must pass: formatting, lints, the tool's tests, the app's tests
+    Ci(Ci),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Containers, with the services of docker/compose.yml
+    Docker,
+    /// This machine's own processes from environments/ENV/Procfile (a preview: no Docker needed)
+    Host,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Setup {}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first run creates environments/dev/.env with fresh secrets. Where a Docker engine answers the
+services run in containers; elsewhere the Procfile runs on this machine.")]
+pub(crate) struct Dev {
+    /// Return as soon as the app is healthy and leave it running
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Open the page in a browser once it answers
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Use this engine instead of the one that is found
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<Engine>,
+    /// Publish the app on this port of 127.0.0.1
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The environment to start
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// Publish the environment on this port of 127.0.0.1
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// The environment to stop
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Print what there is and return, instead of following
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+    /// Begin with this many lines of each service
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    pub(crate) tail: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// The service [default: the one that compose.yml marks as main]
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: cargo xtask run -e prod app migrate")]
+pub(crate) struct Run {
+    /// The environment
+    #[arg(short, long = "env", value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// The service [default: the one that compose.yml marks as main]
+    #[arg(short, long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Build the images of an environment that are not fresh, each with its reason
+    Build(ImageBuild),
+    /// Remove the images of an environment from this machine
+    Destroy(ImageDestroy),
+    /// Move the stack to today's packages: new bases, new epoch, rebuild, show what changed
+    Update(ImageUpdate),
+    /// List the images of an environment and whether they are fresh
+    List(ImageList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageBuild {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// Only these images, and the images they are built from
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageDestroy {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+    /// Only these images
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageUpdate {
+    /// The environments to rebuild [default: all]
+    #[arg(value_name = "ENV")]
+    pub(crate) environments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageList {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Env {
+    /// Create .env from .env.example, with fresh secrets; what is there stays
+    Init(EnvName),
+    /// Check environment.toml, .env and the compose files, and list every problem
+    Check(EnvName),
+    /// Show the settings of an environment; secrets stay hidden
+    Show(EnvName),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvName {
+    /// The environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) environment: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Use this engine instead of the one that is found
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Where no engine runs, ci starts one of its own with an empty data directory and ends it at the end,
+so that nothing left over can hide a missing step.")]
+pub(crate) struct Ci {
+    /// Run the big numbers too (see RELIABILITY.md)
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell to write for
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,103 @@
+//! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{doctor, setup, test};
+use crate::cli::Ci;
+use crate::ctx::{self, Ctx};
+use crate::exit;
+use crate::tools::{cargo, docker};
+
+impl Ci {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        setup::install(ctx)?;
+        let engine = OwnEngine::start(ctx)?;
+        let passed = checks(ctx);
+        match engine {
+            Some(engine) => passed.and(engine.end(ctx)),
+            None => passed,
+        }
+    }
+}
+
+/// The gates, cheapest first.
+fn checks(ctx: &Ctx) -> Result<()> {
+    if ctx.root.join("Cargo.toml").exists() {
+        gate(ctx, "formatting", cargo::fmt_check(&ctx.sh))?;
+        gate(ctx, "lints", cargo::clippy(&ctx.sh))?;
+        gate(ctx, "tests of the tool", cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1"))?;
+    }
+    ctx.say("ci: tests of the app");
+    test::test_images(ctx)?;
+    ctx.say("ci: everything passed");
+    Ok(())
+}
+
+fn gate(ctx: &Ctx, what: &str, cmd: xshell::Cmd<'_>) -> Result<()> {
+    ctx.say(format_args!("ci: {what}"));
+    ctx.run_shown(cmd, &mut || Ok(())).map_err(|error| match exit::code(&error) {
+        exit::FAILED => exit::gate(format!("{what}: {error:#}")),
+        _ => error,
+    })
+}
+
+/// An engine with an empty data directory, which ends with the run.
+struct OwnEngine {
+    directory: tempfile::TempDir,
+    process: std::process::Child,
+}
+
+impl OwnEngine {
+    /// `None` where an engine runs already: two of them disturb each other.
+    fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
+        if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
+            ctx.warn(format_args!(
+                "using the Docker engine {version} that runs here; what it holds can hide a \
+                 missing step"
+            ));
+            return Ok(None);
+        }
+        if std::path::Path::new("/run/systemd/system").is_dir() {
+            setup::start_engine(ctx)?;
+            return Ok(None);
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("stevedore-ci-")
+            .tempdir()
+            .context("can't create a directory for the engine")?;
+        let (data, run) = (directory.path().join("data"), directory.path().join("run"));
+        let socket = PathBuf::from("/var/run/docker.sock");
+        let directories = docker::EngineDirectories { data: &data, run: &run, socket: &socket };
+        let cmd = docker::dockerd(&ctx.sh, Some(&directories));
+        ctx.say("ci: starting an empty Docker engine");
+        if ctx.skip(&cmd.to_string()) {
+            return Ok(None);
+        }
+        std::fs::create_dir_all(&run)?;
+        let log = ctx.log_file(&directory.path().join("dockerd.log"))?;
+        let process = ctx::detach(cmd, log)?;
+        let engine = OwnEngine { directory, process };
+        if let Err(error) = setup::wait_for_engine(ctx) {
+            let log = std::fs::read_to_string(engine.directory.path().join("dockerd.log"));
+            let log: Vec<String> = log.unwrap_or_default().lines().map(str::to_owned).collect();
+            let tail = log[log.len().saturating_sub(20)..].join("\n  ");
+            engine.end(ctx)?;
+            return Err(error.context(format!("dockerd says:\n  {tail}")));
+        }
+        Ok(Some(engine))
+    }
+
+    fn end(mut self, ctx: &Ctx) -> Result<()> {
+        ctx.say("ci: ending the Docker engine");
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        self.process.wait().context("can't wait for the engine's end")?;
+        // What the engine left mounted or unreadable is not worth a failed run.
+        let _ = self.directory.close();
+        Ok(())
+    }
+}

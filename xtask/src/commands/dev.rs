@@ -1,0 +1,121 @@
+//! `dev`: from a fresh clone to a running app, and its log until Ctrl-C.
+//!
+//! Where a Docker engine answers, the stack runs in containers; elsewhere the Procfile runs on this
+//! machine. Either way nothing is left running that this command started.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::start::{self, Progress, Stage};
+use super::doctor;
+use crate::cli::{Dev, Engine};
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::tools::compose;
+
+mod host;
+pub(crate) use host::{logs as host_logs, running as running_host, stop as stop_host, test as test_host};
+
+const ENVIRONMENT: &str = "dev";
+
+impl Dev {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        match choose_engine(ctx, self.engine)? {
+            Engine::Host => host::dev(ctx, &self),
+            Engine::Docker if self.detach => {
+                refuse_host(ctx)?;
+                let stage = start::start(ctx, ENVIRONMENT, self.port)?;
+                open_page(ctx, self.open, stage.facts.environment.main_port())
+            }
+            Engine::Docker => in_containers(ctx, &self),
+        }
+    }
+}
+
+/// The engine that was asked for, or the best one that is here, said in one line.
+pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine> {
+    match wanted {
+        Some(Engine::Docker) => doctor::require_engine(ctx).map(|_| Engine::Docker),
+        Some(Engine::Host) => Ok(Engine::Host),
+        None => Ok(match doctor::engine(ctx).problem() {
+            None => Engine::Docker,
+            Some(problem) => {
+                ctx.say(format_args!("engine: host, a preview ({problem})"));
+                Engine::Host
+            }
+        }),
+    }
+}
+
+/// The stack in the foreground: compose shows the log, we watch for health beside it.
+fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
+    refuse_host(ctx)?;
+    let stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
+    let ran_before = !matches!(start::look(ctx, &stage)?, Progress::Waiting(w) if w.len() == stage.stack.services.len());
+    let mut ready = Ready { next: Instant::now(), done: false };
+    let mut beside = || ready.look(ctx, &stage, flags);
+    let ended = if ran_before {
+        ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
+        ctx.run_shown(compose::logs(&ctx.sh, &stage.target, true, 20, &[]), &mut beside)
+    } else {
+        ctx.run_shown(compose::up(&ctx.sh, &stage.target), &mut beside)
+    };
+    if ctx.dry_run {
+        return ended;
+    }
+    if ran_before && ended.as_ref().is_err_and(|error| exit::code(error) == exit::INTERRUPTED) {
+        ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
+        return ended;
+    }
+    ctx.clear_interrupt();
+    ctx.say("stopping dev");
+    ctx.run(compose::down(&ctx.sh, &stage.target))?;
+    ended
+}
+
+/// Refuses when the host engine has the environment's port and data.
+fn refuse_host(ctx: &Ctx) -> Result<()> {
+    if host::running(ctx, ENVIRONMENT)?.is_some() {
+        bail!("dev runs on the host engine; stop it first with `cargo xtask stop dev`");
+    }
+    Ok(())
+}
+
+/// Looks for health now and then, and says once where the app answers.
+struct Ready {
+    next: Instant,
+    done: bool,
+}
+
+impl Ready {
+    fn look(&mut self, ctx: &Ctx, stage: &Stage, flags: &Dev) -> Result<()> {
+        if self.done || Instant::now() < self.next {
+            return Ok(());
+        }
+        match start::look(ctx, stage)? {
+            Progress::Healthy => {
+                self.done = true;
+                start::announce(ctx, stage)?;
+                open_page(ctx, flags.open, stage.facts.environment.main_port())?;
+            }
+            Progress::Failed(problems) => return Err(start::explain_failure(ctx, stage, &problems)),
+            Progress::Waiting(_) => {}
+        }
+        self.next = Instant::now() + Duration::from_millis(500);
+        Ok(())
+    }
+}
+
+/// Opens the page with the desktop's own opener; where there is none the address is enough.
+fn open_page(ctx: &Ctx, wanted: bool, port: Option<u16>) -> Result<()> {
+    let Some(port) = port.filter(|_| wanted) else { return Ok(()) };
+    let opener = ["xdg-open", "open"].into_iter().find(|program| which::which(program).is_ok());
+    match opener {
+        Some(opener) => ctx.run(ctx.sh.cmd(opener).arg(format!("http://127.0.0.1:{port}/"))),
+        None => {
+            ctx.warn("there is no xdg-open or open here; open the address above yourself");
+            Ok(())
+        }
+    }
+}

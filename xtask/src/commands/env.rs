@@ -1,0 +1,238 @@
+//! `env init|check|show`: the settings of an environment.
+//!
+//! `.env` is made from `.env.example` and never overwritten; secrets are shown to nobody.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::cli::EnvName;
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::project::dotenv::{self, Variables};
+use crate::project::environment::{self, Environment};
+use crate::project::schema::{self, Schema, Source};
+use crate::project::stack::{self, Stack};
+use crate::project::{self, Project};
+use crate::tools::compose;
+
+/// An environment as its own files describe it.
+pub(crate) struct Facts {
+    pub(crate) project: Project,
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) environment: Environment,
+    pub(crate) schema: Schema,
+}
+
+pub(crate) fn load(ctx: &Ctx, name: &str) -> Result<Facts> {
+    let project = Project::load(&ctx.root)?;
+    let directory = project.environment(name)?;
+    let shown = |file: &str| format!("environments/{name}/{file}");
+    let environment =
+        environment::load(&directory.join("environment.toml"), &shown("environment.toml"))?;
+    let schema = schema::load(&directory.join(".env.example"), &shown(".env.example"))?;
+    Ok(Facts { project, name: name.to_owned(), directory, environment, schema })
+}
+
+impl Facts {
+    pub(crate) fn dotenv_path(&self) -> PathBuf {
+        self.directory.join(".env")
+    }
+
+    pub(crate) fn dotenv_name(&self) -> String {
+        format!("environments/{}/.env", self.name)
+    }
+
+    /// The compose files, from the project's root.
+    pub(crate) fn compose_files(&self) -> Vec<PathBuf> {
+        let overlay = PathBuf::from(format!("environments/{}/compose.yml", self.name));
+        let mut files = vec![PathBuf::from("docker/compose.yml")];
+        files.extend(self.project.root.join(&overlay).exists().then_some(overlay));
+        files
+    }
+}
+
+/// The services of an environment, as compose reads its files.
+pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
+    let files = facts.compose_files();
+    let merged = ctx.read(compose::config(&ctx.sh, &files))?;
+    let overlay_has_facts = files.get(1).is_some_and(|overlay| {
+        std::fs::read_to_string(ctx.root.join(overlay)).is_ok_and(|text| text.contains("x-stevedore"))
+    });
+    let base = match overlay_has_facts {
+        true => Some(ctx.read(compose::config(&ctx.sh, &files[..1]))?),
+        false => None,
+    };
+    stack::parse(&merged, base.as_deref())
+}
+
+/// The variables of `.env`, checked against the schema; every problem in one error.
+pub(crate) fn load_variables(facts: &Facts) -> Result<Variables> {
+    let name = facts.dotenv_name();
+    let path = facts.dotenv_path();
+    let variables = match path.exists() {
+        true => dotenv::load(&path, &name)?,
+        false if facts.schema.variables.is_empty() => Variables::new(),
+        false => {
+            return Err(exit::missing(format!(
+                "{name} is missing; make it with `cargo xtask env init {}`",
+                facts.name
+            )));
+        }
+    };
+    let problems = facts.schema.check(&variables);
+    if problems.is_empty() {
+        return Ok(variables);
+    }
+    Err(exit::problems(&format!("{name} does not fit .env.example"), &problems))
+}
+
+/// Names that compose files use though nobody gives them a value, as problems.
+fn undeclared(facts: &Facts, stack: &Stack) -> Vec<String> {
+    let known = |name: &String| {
+        facts.environment.variables.contains_key(name)
+            || facts.schema.variables.contains_key(name)
+            || name.starts_with("STEVEDORE_")
+    };
+    let unknown = stack.variables.iter().filter(|name| !known(name));
+    unknown
+        .map(|name| {
+            format!(
+                "the compose files use ${{{name}}}, which is neither in \
+                 environments/{env}/.env.example nor in [variables] of \
+                 environments/{env}/environment.toml",
+                env = facts.name
+            )
+        })
+        .collect()
+}
+
+/// Refuses compose files with a variable that would silently be empty.
+pub(crate) fn check_declared(facts: &Facts, stack: &Stack) -> Result<()> {
+    let problems = undeclared(facts, stack);
+    if problems.is_empty() { Ok(()) } else { Err(exit::problems("undeclared variables", &problems)) }
+}
+
+/// Makes `.env` where there is none, and adds what the schema has gained since.
+pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
+    let path = facts.dotenv_path();
+    let present = match path.exists() {
+        true => dotenv::load(&path, &facts.dotenv_name())?,
+        false => Variables::new(),
+    };
+    let wanted = |name: &&String| match facts.schema.variables[*name].source {
+        Source::Generated { .. } | Source::Default(_) => !present.contains_key(*name),
+        Source::Required | Source::Optional => !path.exists(),
+    };
+    let added: Vec<&str> = facts.schema.variables.keys().filter(wanted).map(String::as_str).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let text = if path.exists() {
+        let old = std::fs::read_to_string(&path)?;
+        let fresh = facts.schema.fill(&present, &mut random_hex);
+        let lines = fresh.lines().filter(|line| {
+            line.split_once('=').is_some_and(|(name, _)| added.contains(&name))
+        });
+        let added: String = lines.map(|line| format!("{line}\n")).collect();
+        format!("{}\n{added}", old.trim_end_matches('\n'))
+    } else {
+        facts.schema.fill(&present, &mut random_hex)
+    };
+    ctx.write_secret(&path, text.as_bytes())?;
+    let what = if present.is_empty() { "created" } else { "completed" };
+    ctx.say(format_args!("{what} {} ({})", facts.dotenv_name(), added.join(", ")));
+    Ok(())
+}
+
+fn random_hex(digits: usize) -> String {
+    let mut bytes = vec![0; digits.div_ceil(2)];
+    getrandom::fill(&mut bytes).expect("the system's random numbers");
+    let mut text = hex::encode(bytes);
+    text.truncate(digits);
+    text
+}
+
+pub(crate) fn init(flags: EnvName, ctx: &Ctx) -> Result<()> {
+    let facts = load(ctx, &flags.environment)?;
+    ensure(ctx, &facts)?;
+    if ctx.dry_run {
+        return Ok(());
+    }
+    load_variables(&facts).map(drop).context("fill in what is missing, then run it again")?;
+    ctx.say(format_args!("{} is complete", facts.dotenv_name()));
+    Ok(())
+}
+
+pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
+    let facts = load(ctx, &flags.environment)?;
+    let mut problems = Vec::new();
+    if let Err(error) = load_variables(&facts) {
+        problems.push(format!("{error:#}"));
+    }
+    match load_stack(ctx, &facts) {
+        Ok(stack) => problems.extend(undeclared(&facts, &stack)),
+        Err(error) => problems.push(format!("{error:#}")),
+    }
+    if problems.is_empty() {
+        ctx.say(format_args!("environment {} is complete and consistent", facts.name));
+        return Ok(());
+    }
+    Err(exit::problems(&format!("environment {} has problems", facts.name), &problems))
+}
+
+pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
+    let facts = load(ctx, &flags.environment)?;
+    let mut lines: BTreeMap<String, (String, &str)> = BTreeMap::new();
+    for (name, value) in &facts.environment.variables {
+        lines.insert(name.clone(), (value.clone(), "environment.toml"));
+    }
+    let variables = match facts.dotenv_path().exists() {
+        true => dotenv::load(&facts.dotenv_path(), &facts.dotenv_name())?,
+        false => Variables::new(),
+    };
+    for (name, value) in &variables {
+        let shown = match (facts.schema.is_secret(name), value.reveal()) {
+            (_, "") => "(empty)".to_owned(),
+            (true, _) => "(secret)".to_owned(),
+            (false, value) => value.to_owned(),
+        };
+        lines.insert(name.clone(), (shown, ".env"));
+    }
+    for (name, port) in &facts.environment.ports {
+        lines.insert(port_variable(name), (port.to_string(), "environment.toml [ports]"));
+    }
+    for (name, (value, source)) in &lines {
+        match ctx.json {
+            true => ctx.event(&serde_json::json!({
+                "event": "setting", "name": name, "value": value, "source": source,
+            }))?,
+            false => ctx.print(format_args!("{name}={value}  # {source}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// The variable by which compose files learn a published port.
+pub(crate) fn port_variable(port: &str) -> String {
+    format!("STEVEDORE_PORT_{}", port.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Names of services as given on the command line; unknown ones are usage errors.
+pub(crate) fn check_services(stack: &Stack, services: &[String]) -> Result<()> {
+    services.iter().try_for_each(|service| project::known("service", service, &stack.names()))
+}
+
+/// The service that was named, or the main one.
+pub(crate) fn service_or_main(stack: &Stack, named: Option<String>) -> Result<String> {
+    if let Some(service) = named {
+        check_services(stack, std::slice::from_ref(&service))?;
+        return Ok(service);
+    }
+    let list = stack.names().into_iter().collect::<Vec<_>>().join(", ");
+    stack.main().map(str::to_owned).ok_or_else(|| {
+        exit::usage(format!("name a service ({list}), or mark one `x-stevedore: {{main: true}}`"))
+    })
+}

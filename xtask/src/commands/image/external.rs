@@ -1,0 +1,146 @@
+//! External bases: pulled where a registry answers, else made here from the machine's own mirror
+//! and toolchain.
+//!
+//! Either way the engine keeps them under a private name that no registry serves, and builds get
+//! them as named contexts: Dockerfiles stay ordinary, and a tag that moves outside moves nothing
+//! here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::plan::inspect;
+use crate::commands::setup::mirrors;
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::fingerprint::sha256;
+use crate::project::lock::{External, Lock, epoch_seconds};
+use crate::tools::mmdebstrap::{self, Base};
+use crate::tools::{bake, cargo, docker};
+
+/// How long a registry may take to say what it has.
+const REGISTRY: Duration = Duration::from_secs(20);
+
+/// The private name of an external base in this engine, at one epoch. RFC 2606 keeps `.invalid`
+/// from ever being a host, so no typing error can pull it from anywhere.
+pub(crate) fn reference(name: &str, epoch: &str) -> String {
+    let readable: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
+    let readable = readable.to_ascii_lowercase();
+    let unique = sha256(format!("{name} {epoch}").as_bytes());
+    format!("stevedore.invalid/external:{}-{}", readable, &unique[..12])
+}
+
+/// What the external bases were when last looked at; the lock's word where that is not known.
+pub(crate) fn remembered(ctx: &Ctx, lock: &Lock) -> BTreeMap<String, String> {
+    let locked = lock.external.iter().map(|(name, external)| (name, &external.content));
+    let mut contents: BTreeMap<String, String> =
+        locked.map(|(name, content)| (name.clone(), content.clone())).collect();
+    let seen = std::fs::read(path(ctx, lock)).ok();
+    let seen = seen.and_then(|bytes| serde_json::from_slice::<BTreeMap<_, _>>(&bytes).ok());
+    contents.extend(seen.unwrap_or_default());
+    contents
+}
+
+pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, String>) -> Result<()> {
+    ctx.write_cache(&path(ctx, lock), &serde_json::to_vec_pretty(contents)?)
+}
+
+fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
+    ctx.state().join("externals").join(format!("{}.json", lock.epoch.replace(':', "")))
+}
+
+/// Makes sure that a base exists in this engine: what it is.
+pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
+    let reference = reference(name, &lock.epoch);
+    let mut digest = lock.external.get(name).and_then(|external| external.digest.clone());
+    let present = !inspect(ctx, std::slice::from_ref(&reference))?.is_empty();
+    if !present {
+        let answer = ctx.ask(bake::registry_digest(&ctx.sh, name), REGISTRY);
+        let offered = answer.ok().filter(|answer| answer.status.success());
+        match offered.map(|answer| answer.stdout.trim().to_owned()) {
+            Some(offered) => {
+                let wanted = digest.unwrap_or(offered);
+                pull(ctx, name, &wanted, &reference)?;
+                digest = Some(wanted);
+            }
+            None => {
+                make(ctx, name, lock, &reference)?;
+                digest = None;
+            }
+        }
+    }
+    if ctx.dry_run && !present {
+        return Ok(External { content: format!("<content of {name}>"), digest });
+    }
+    let found = inspect(ctx, std::slice::from_ref(&reference))?;
+    let image = found.get(&reference).with_context(|| format!("{name} is gone again"))?;
+    let content = image.content();
+    let locked = lock.external.get(name);
+    if !present && locked.is_some_and(|locked| locked.content != content) {
+        ctx.warn(format_args!(
+            "{name} differs here from docker/stack.lock (another state of the mirror, or another \
+             toolchain); `cargo xtask image update` records today's"
+        ));
+    }
+    Ok(External { content, digest })
+}
+
+fn pull(ctx: &Ctx, name: &str, digest: &str, reference: &str) -> Result<()> {
+    ctx.say(format_args!("pulling {name}"));
+    let repository = name.split('@').next().unwrap_or(name);
+    let tag_at = repository.rfind(':').filter(|&at| !repository[at..].contains('/'));
+    let exact = format!("{}@{digest}", &repository[..tag_at.unwrap_or(repository.len())]);
+    ctx.run(docker::pull(&ctx.sh, &exact))?;
+    ctx.run(docker::tag(&ctx.sh, &exact, reference))
+}
+
+/// Makes an image with the contents that the official one of this name has for a build.
+fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
+    let (repository, tag) = name.split_once(':').unwrap_or((name, ""));
+    let suite = tag.trim_end_matches("-slim").rsplit('-').next().unwrap_or_default();
+    let known = ["bookworm", "trixie"].contains(&suite);
+    let (packages, hooks, changes): (&[&str], Vec<String>, Vec<&str>) = match repository {
+        "debian" if known => (&[], Vec::new(), vec!["CMD [\"bash\"]"]),
+        "rust" if known => (
+            &["ca-certificates", "gcc", "libc6-dev"],
+            toolchain_hooks(ctx.read(cargo::sysroot(&ctx.sh))?.trim()),
+            vec![
+                "ENV RUSTUP_HOME=/usr/local/rustup",
+                "ENV CARGO_HOME=/usr/local/cargo",
+                "ENV PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "CMD [\"bash\"]",
+            ],
+        ),
+        _ => {
+            return Err(exit::missing(format!(
+                "no registry answers for {name}, and only debian:SUITE and rust:VERSION-SUITE \
+                 images (bookworm, trixie) can be made here; connect to a registry, or pull it \
+                 and run it again"
+            )));
+        }
+    };
+    ctx.say(format_args!("no registry answers; making {name} from this machine's own sources"));
+    let directory = tempfile::tempdir().context("can't create a temporary directory")?;
+    let archive = directory.path().join("image.tar");
+    let epoch_seconds = epoch_seconds(&lock.epoch)?;
+    let base = Base { suite, packages, hooks, epoch_seconds };
+    let bar = ctx.spinner(format!("mmdebstrap {suite}"));
+    ctx.run(mmdebstrap::build(&ctx.sh, &base, &mirrors()?, &archive))
+        .context("can't make a Debian image; `cargo xtask setup` installs what it needs")?;
+    ctx.run(docker::import(&ctx.sh, &archive, reference, &changes))?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Puts the installed toolchain where the official image has it.
+fn toolchain_hooks(sysroot: &str) -> Vec<String> {
+    let home = "/usr/local/rustup/toolchains/installed";
+    let bin = shell_words::quote(sysroot);
+    vec![
+        format!("mkdir -p \"$1{home}\" \"$1/usr/local/cargo/bin\""),
+        format!("copy-in {bin}/bin {bin}/lib {home}"),
+        format!("for tool in \"$1{home}\"/bin/*; do ln -s \"{home}/bin/${{tool##*/}}\" \"$1/usr/local/cargo/bin/\"; done"),
+    ]
+}

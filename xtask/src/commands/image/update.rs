@@ -1,0 +1,123 @@
+//! `image update`: the stack as of today, as a change of `docker/stack.lock` that can be reviewed.
+//!
+//! The lock is written only after everything was rebuilt with it, so a failure leaves the old
+//! stack as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use super::plan::Plan;
+use super::{build, external};
+use crate::cli::ImageUpdate;
+use crate::commands::env::{self, Facts};
+use crate::commands::doctor;
+use crate::ctx::{Ctx, QUESTION};
+use crate::project::image::recipes;
+use crate::project::lock::{self, Lock};
+use crate::project::stack::Stack;
+use crate::project::{Project, known};
+use crate::tools::docker;
+
+impl ImageUpdate {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let platform = doctor::require_engine(ctx)?;
+        let project = Project::load(&ctx.root)?;
+        let names = match self.environments.is_empty() {
+            true => project.environments.iter().cloned().collect(),
+            false => self.environments,
+        };
+        names.iter().try_for_each(|name| known("environment", name, &project.environments))?;
+        let old = lock::load(&ctx.root).unwrap_or_default();
+        let mut new = Lock { epoch: lock::epoch(SystemTime::now()), external: BTreeMap::new() };
+        let mut environments = Vec::new();
+        for name in &names {
+            let facts = env::load(ctx, name)?;
+            let stack = env::load_stack(ctx, &facts)?;
+            environments.push((facts, stack));
+        }
+        for name in externals(&environments, &new)? {
+            ctx.say(format_args!("getting today's {name}"));
+            let found = external::ensure(ctx, &name, &new)?;
+            new.external.insert(name, found);
+        }
+        let mut before = BTreeMap::new();
+        for (facts, stack) in &environments {
+            let plan = super::plan::plan(ctx, facts, stack, &old, &platform)?;
+            before.extend(packages(ctx, &plan)?);
+        }
+        let mut after = BTreeMap::new();
+        for (facts, stack) in &environments {
+            let plan = build::build(ctx, facts, stack, &new, &[])?;
+            after.extend(packages(ctx, &plan)?);
+        }
+        ctx.write(&ctx.root.join(lock::PATH), new.text()?.as_bytes())?;
+        if ctx.dry_run {
+            return Ok(());
+        }
+        show(ctx, &before, &after)?;
+        ctx.say(format_args!("{} moved to {}; review and commit it", lock::PATH, new.epoch));
+        Ok(())
+    }
+}
+
+fn externals(environments: &[(Facts, Stack)], lock: &Lock) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for (facts, stack) in environments {
+        let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
+        names.extend(recipes.into_iter().flat_map(|recipe| recipe.externals));
+    }
+    Ok(names)
+}
+
+/// Image and target -> package -> version.
+type Packages = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The packages of the images that are here; images without dpkg have none.
+fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
+    let mut all = Packages::new();
+    for planned in &plan.images {
+        let Some(found) = &planned.found else { continue };
+        let answer = ctx.ask(docker::packages(&ctx.sh, &found.id), QUESTION * 2)?;
+        let lines = answer.stdout.lines().filter_map(|line| line.split_once(' '));
+        let list = lines.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
+        let target = planned.recipe.target.as_deref().map(|target| format!(" ({target})"));
+        all.insert(format!("{}{}", planned.recipe.image, target.unwrap_or_default()), list);
+    }
+    Ok(all)
+}
+
+fn show(ctx: &Ctx, before: &Packages, after: &Packages) -> Result<()> {
+    for (image, new) in after {
+        let Some(old) = before.get(image) else {
+            ctx.print(format_args!("{image}: {} packages (no earlier image to compare with)", new.len()))?;
+            continue;
+        };
+        let changes = changes(old, new);
+        if changes.is_empty() {
+            ctx.print(format_args!("{image}: {} packages, none changed", new.len()))?;
+        }
+        for (package, old, new) in changes {
+            match ctx.json {
+                true => ctx.event(&serde_json::json!({
+                    "event": "package", "image": image, "package": package, "old": old, "new": new,
+                }))?,
+                false => ctx.print(format_args!(
+                    "{image}: {package} {} → {}",
+                    old.as_deref().unwrap_or("(none)"),
+                    new.as_deref().unwrap_or("(none)")
+                ))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+type Change = (String, Option<String>, Option<String>);
+
+fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let pairs = names.into_iter().map(|name| (name.clone(), old.get(name).cloned(), new.get(name).cloned()));
+    pairs.filter(|(_, old, new)| old != new).collect()
+}

@@ -1,0 +1,41 @@
+//! `restart`: services again, with the images and settings of now.
+
+use anyhow::Result;
+
+use super::{env, start};
+use crate::cli::Restart;
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::tools::compose;
+
+impl Restart {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let before = start::existing(ctx, &self.environment)?;
+        env::check_services(&before.stack, &self.services)?;
+        let running = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &before.target))?)?;
+        if running.is_empty() {
+            return Err(exit::missing(format!(
+                "{name} does not run; start it with `cargo xtask start {name}`",
+                name = self.environment
+            )));
+        }
+        // Keep the port that `--port` may have chosen: the containers know it.
+        let stage = start::prepare(ctx, &self.environment, published_port(ctx, &before)?)?;
+        ctx.run(compose::up_detached(&ctx.sh, &stage.target, &self.services))?;
+        ctx.run(compose::restart(&ctx.sh, &stage.target, &self.services))?;
+        if ctx.dry_run {
+            return Ok(());
+        }
+        start::wait_until_healthy(ctx, &stage)?;
+        start::announce(ctx, &stage)
+    }
+}
+
+/// The port of 127.0.0.1 on which the running environment answers, when it is one port only.
+fn published_port(ctx: &Ctx, stage: &start::Stage) -> Result<Option<u16>> {
+    let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
+    let ports: std::collections::BTreeSet<u16> =
+        containers.iter().flat_map(compose::Container::published).collect();
+    let mut ports = ports.into_iter();
+    Ok(ports.next().filter(|_| ports.next().is_none()))
+}

@@ -1,0 +1,156 @@
+//! `setup`: installs what is missing with the machine's package manager and starts the engine.
+//!
+//! Every step looks first, so a second run changes nothing. Without an init system the engine is
+//! started as a process of its own session, which outlives us.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::doctor::{self, Engine};
+use crate::cli::Setup;
+use crate::ctx::{self, Ctx};
+use crate::exit;
+use crate::tools::mmdebstrap::Mirrors;
+use crate::tools::{apt, docker};
+
+/// How long an engine may take until it answers.
+const ENGINE_START: Duration = Duration::from_secs(60);
+
+impl Setup {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let changed = install(ctx)? | start_engine(ctx)?;
+        if !ctx.dry_run {
+            doctor::require_engine(ctx)?;
+        }
+        if !changed {
+            ctx.say("everything is installed and the engine runs; nothing was changed");
+        }
+        Ok(())
+    }
+}
+
+/// Installs the packages that are missing; true when there were any.
+pub(crate) fn install(ctx: &Ctx) -> Result<bool> {
+    let mut missing = missing_engine_packages(ctx);
+    let engine_missing = !missing.is_empty();
+    if which::which("mmdebstrap").is_err() {
+        missing.push(apt::MMDEBSTRAP);
+    }
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    if which::which("apt-get").is_err() {
+        return Err(exit::missing(format!(
+            "{} are missing and this machine has no apt-get; install Docker Engine with its buildx \
+             and compose plugins, start it, and run `cargo xtask doctor`",
+            missing.join(", ")
+        )));
+    }
+    ctx.confirm(&format!("install {} with apt-get?", missing.join(", ")))?;
+    let sudo = !rustix::process::geteuid().is_root();
+    ctx.say(format_args!("installing {}", missing.join(", ")));
+    let bar = ctx.spinner("apt-get".into());
+    ctx.run(apt::update(&ctx.sh, sudo))?;
+    if engine_missing && !has_candidate(ctx, "docker-buildx")? {
+        let mirrors = mirrors()?;
+        write_as_root(ctx, sudo, apt::PIN_PATH, &apt::pin())?;
+        write_as_root(ctx, sudo, apt::SOURCES_PATH, &apt::sources(&mirrors.main))?;
+        ctx.run(apt::update(&ctx.sh, sudo))?;
+    }
+    ctx.run(apt::install(&ctx.sh, sudo, &missing))?;
+    bar.finish_and_clear();
+    Ok(true)
+}
+
+/// The engine's packages when some part of it is not there; a foreign engine needs none.
+fn missing_engine_packages(ctx: &Ctx) -> Vec<&'static str> {
+    let installed = which::which("dockerd").is_ok();
+    match doctor::engine(ctx) {
+        Engine::Ready { .. } | Engine::Denied => Vec::new(),
+        Engine::NoAnswer(_) if installed => {
+            let plugin = |cmd| ctx.ask(cmd, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
+            let complete = plugin(docker::buildx_version(&ctx.sh))
+                && plugin(crate::tools::compose::version(&ctx.sh));
+            if complete { Vec::new() } else { apt::ENGINE.to_vec() }
+        }
+        _ => apt::ENGINE.to_vec(),
+    }
+}
+
+fn has_candidate(ctx: &Ctx, package: &str) -> Result<bool> {
+    let policy = ctx.read(apt::policy(&ctx.sh, package))?;
+    Ok(apt::has_candidate(&policy))
+}
+
+/// Where this machine gets Debian's packages.
+pub(crate) fn mirrors() -> Result<Mirrors> {
+    let mut texts = Vec::new();
+    let lists = Path::new("/etc/apt/sources.list.d");
+    let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
+    files.extend(std::fs::read_dir(lists).into_iter().flatten().flatten().map(|e| e.path()));
+    files.sort();
+    for file in files {
+        texts.extend(std::fs::read_to_string(file));
+    }
+    apt::mirrors(&texts).ok_or_else(|| {
+        exit::missing("this machine's apt sources name no Debian mirror, so no Debian image can be made here")
+    })
+}
+
+fn write_as_root(ctx: &Ctx, sudo: bool, path: &str, text: &str) -> Result<()> {
+    if !sudo {
+        return ctx.write(Path::new(path), text.as_bytes());
+    }
+    let file = tempfile::NamedTempFile::new().context("can't create a temporary file")?;
+    std::fs::write(file.path(), text)?;
+    ctx.run(apt::install_file(&ctx.sh, file.path(), path))
+}
+
+/// Starts the engine where none answers; true when it was started.
+pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
+    match doctor::engine(ctx) {
+        Engine::Ready { .. } | Engine::Denied => return Ok(false),
+        _ => {}
+    }
+    ctx.say("starting the Docker engine");
+    if Path::new("/run/systemd/system").is_dir() {
+        let sudo = !rustix::process::geteuid().is_root();
+        ctx.run(apt::enable_engine(&ctx.sh, sudo))?;
+    } else {
+        if !rustix::process::geteuid().is_root() && !ctx.dry_run {
+            return Err(exit::missing("no engine runs and no init system starts one; start it as root: sudo dockerd"));
+        }
+        let cmd = docker::dockerd(&ctx.sh, None);
+        if ctx.skip(&cmd.to_string()) {
+            return Ok(true);
+        }
+        let log = PathBuf::from("/var/log/dockerd.log");
+        ctx::detach(cmd, ctx.log_file(&log)?)?;
+        ctx.say(format_args!("its log is {}", log.display()));
+    }
+    if !ctx.dry_run {
+        wait_for_engine(ctx)?;
+    }
+    Ok(true)
+}
+
+/// Waits until the engine answers.
+pub(crate) fn wait_for_engine(ctx: &Ctx) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match doctor::engine(ctx) {
+            Engine::Ready { version, .. } => {
+                ctx.say(format_args!("Docker engine {version} answers"));
+                return Ok(());
+            }
+            Engine::NoAnswer(words) if started.elapsed() > ENGINE_START => {
+                bail!("the engine was started but does not answer: {words}");
+            }
+            Engine::NoAnswer(_) if ctx.interrupted() => return Err(exit::interrupted()),
+            Engine::NoAnswer(_) => std::thread::sleep(Duration::from_millis(200)),
+            other => return Err(exit::missing(other.problem().unwrap_or_default())),
+        }
+    }
+}

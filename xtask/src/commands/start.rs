@@ -1,0 +1,271 @@
+//! `start`: an environment in the background, healthy before the command returns.
+//!
+//! Settings, images, ports, then compose, then health; `dev` and `restart` share the steps.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::env::{self, Facts};
+use super::image::build;
+use super::image::plan::Plan;
+use super::{doctor, status};
+use crate::cli::Start;
+use crate::ctx::{Ctx, QUESTION};
+use crate::exit;
+use crate::project::environment::MAIN_PORT;
+use crate::project::image;
+use crate::project::lock;
+use crate::project::stack::Stack;
+use crate::tools::compose::{self, Target};
+use crate::tools::{docker, git};
+
+/// On every container: which environment it belongs to.
+pub(crate) const LABEL_ENVIRONMENT: &str = "dev.stevedore.environment";
+/// Longest wait for health: a first start may compile the app.
+const HEALTHY: Duration = Duration::from_secs(15 * 60);
+
+impl Start {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        start(ctx, &self.environment, self.port).map(drop)
+    }
+}
+
+/// Starts an environment and comes back when it is healthy.
+pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
+    let stage = prepare(ctx, name, port)?;
+    ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
+    if !ctx.dry_run {
+        wait_until_healthy(ctx, &stage)?;
+        announce(ctx, &stage)?;
+    }
+    Ok(stage)
+}
+
+/// An environment with its settings and images, ready to be started.
+pub(crate) struct Stage {
+    pub(crate) facts: Facts,
+    pub(crate) stack: Stack,
+    pub(crate) target: Target,
+}
+
+/// Brings settings and images up to date and looks at the ports.
+pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
+    let mut facts = env::load(ctx, name)?;
+    if let Some(port) = port {
+        facts.environment.ports.insert(MAIN_PORT.into(), port);
+    }
+    doctor::require_engine(ctx)?;
+    env::ensure(ctx, &facts)?;
+    let stack = env::load_stack(ctx, &facts)?;
+    env::check_declared(&facts, &stack)?;
+    let mut target = target(ctx, &facts, &stack)?;
+    check_owner(ctx, &target.project)?;
+    check_ports(ctx, &facts, &target.project)?;
+    let plan = build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &[])?;
+    target.files.push(write_images(ctx, &facts, &stack, &plan)?);
+    Ok(Stage { facts, stack, target })
+}
+
+/// The running (or stopped) stack of an environment: no image is looked at or built.
+pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
+    let facts = env::load(ctx, name)?;
+    doctor::require_engine(ctx)?;
+    let stack = env::load_stack(ctx, &facts)?;
+    let mut target = target(ctx, &facts, &stack)?;
+    target.files.extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
+    Ok(Stage { facts, stack, target })
+}
+
+fn target(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Target> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let public = facts.environment.variables.iter();
+    variables.extend(public.map(|(name, value)| (name.clone(), value.clone())));
+    // A dry run of the very first start has no .env yet, and needs none.
+    if !(ctx.dry_run && !facts.dotenv_path().exists()) {
+        let secret = env::load_variables(facts)?;
+        variables.extend(secret.iter().map(|(name, value)| (name.clone(), value.reveal().into())));
+    }
+    for (name, port) in &facts.environment.ports {
+        variables.push((env::port_variable(name), port.to_string()));
+    }
+    variables.push(("STEVEDORE_UID".into(), rustix::process::getuid().as_raw().to_string()));
+    variables.push(("STEVEDORE_GID".into(), rustix::process::getgid().as_raw().to_string()));
+    variables.push(("STEVEDORE_COMMIT".into(), commit(ctx)));
+    Ok(Target {
+        project: format!("{}-{}", stack.name, facts.name),
+        files: facts.compose_files(),
+        variables,
+    })
+}
+
+/// The commit of the checkout; `unknown` outside git.
+pub(crate) fn commit(ctx: &Ctx) -> String {
+    let answer = ctx.ask(git::describe(&ctx.sh), QUESTION);
+    let commit = answer.ok().filter(|answer| answer.status.success());
+    commit.map_or_else(|| "unknown".into(), |answer| answer.stdout.trim().to_owned())
+}
+
+fn images_path(ctx: &Ctx, facts: &Facts) -> std::path::PathBuf {
+    ctx.state().join(&facts.name).join("images.yml")
+}
+
+/// The last overlay: every service of ours runs exactly the image that its inputs name.
+fn write_images(ctx: &Ctx, facts: &Facts, stack: &Stack, plan: &Plan) -> Result<std::path::PathBuf> {
+    let mut services = BTreeMap::new();
+    for (name, service) in &stack.services {
+        let image = image::of_service(&facts.project, stack, service);
+        let mut entry = serde_json::json!({"labels": {LABEL_ENVIRONMENT: facts.name}});
+        if let Some(planned) = image.and_then(|image| plan.of(&image)) {
+            entry["image"] = planned.reference.clone().into();
+            entry["pull_policy"] = "never".into();
+        }
+        services.insert(name, entry);
+    }
+    let path = images_path(ctx, facts);
+    let text = serde_json::to_string_pretty(&serde_json::json!({ "services": services }))?;
+    ctx.write_cache(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// Refuses to take over the containers of another checkout of this project.
+fn check_owner(ctx: &Ctx, project: &str) -> Result<()> {
+    let answer = ctx.read(docker::containers_of_project(&ctx.sh, project))?;
+    for container in docker::parse_containers(&answer)? {
+        let home = container.label("com.docker.compose.project.working_dir").unwrap_or_default();
+        if std::path::Path::new(home) != ctx.root && std::path::Path::new(home).exists() {
+            let environment = container.label(LABEL_ENVIRONMENT).unwrap_or("ENV");
+            bail!(
+                "{project} runs from another checkout, {home}; stop it first: \
+                 cargo xtask -C {home} stop {environment}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses ports that somebody else has, and says who.
+fn check_ports(ctx: &Ctx, facts: &Facts, project: &str) -> Result<()> {
+    let mut problems = Vec::new();
+    for (name, port) in &facts.environment.ports {
+        if status::is_free(*port) {
+            continue;
+        }
+        let answer = ctx.read(docker::container_on_port(&ctx.sh, *port))?;
+        let containers = docker::parse_containers(&answer)?;
+        let owner = match containers.first() {
+            Some(container) if container.label("com.docker.compose.project") == Some(project) => {
+                continue;
+            }
+            Some(container) => format!("container {}", container.name),
+            None => status::owner_of(*port),
+        };
+        let other = match name.as_str() {
+            MAIN_PORT => format!("choose another with --port, such as --port {}", port.wrapping_add(1)),
+            name => format!("change {name} under [ports] in environments/{}/environment.toml", facts.name),
+        };
+        problems.push(format!("port {port} is in use by {owner}; {other}"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(exit::problems("can't publish", &problems)) }
+}
+
+/// Where each service stands on its way to health.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Healthy,
+    /// The services that are not ready yet.
+    Waiting(Vec<String>),
+    /// What went wrong, a service each.
+    Failed(Vec<String>),
+}
+
+/// Judges the containers of a stack; a service that runs once is done with exit code 0.
+pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Progress {
+    let mut waiting = Vec::new();
+    let mut failed = Vec::new();
+    for (name, service) in &stack.services {
+        let Some(container) = containers.iter().find(|container| container.service == *name) else {
+            waiting.push(name.clone());
+            continue;
+        };
+        match (container.state.as_str(), container.health.as_str()) {
+            ("exited", _) if service.facts.once && container.exit_code == 0 => {}
+            ("exited" | "dead", _) => {
+                failed.push(format!("{name} ended with exit code {}", container.exit_code));
+            }
+            ("running", "unhealthy") => failed.push(format!("{name} is unhealthy")),
+            ("running", "healthy") => {}
+            ("running", _) if service.unchecked && !service.facts.once => {}
+            _ => waiting.push(name.clone()),
+        }
+    }
+    match (failed.is_empty(), waiting.is_empty()) {
+        (false, _) => Progress::Failed(failed),
+        (true, true) => Progress::Healthy,
+        (true, false) => Progress::Waiting(waiting),
+    }
+}
+
+pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {
+    let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
+    Ok(progress(&stage.stack, &compose::parse_ps(&answer)?))
+}
+
+/// Waits for health; a failure shows the log of what failed.
+pub(crate) fn wait_until_healthy(ctx: &Ctx, stage: &Stage) -> Result<()> {
+    let started = Instant::now();
+    let bar = ctx.spinner("waiting for health".into());
+    loop {
+        match look(ctx, stage)? {
+            Progress::Healthy => {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+            Progress::Failed(problems) => {
+                bar.finish_and_clear();
+                return Err(explain_failure(ctx, stage, &problems));
+            }
+            Progress::Waiting(services) => {
+                if started.elapsed() > HEALTHY {
+                    return Err(explain_failure(ctx, stage, &[format!("{} never became healthy", services.join(", "))]));
+                }
+                bar.set_message(format!("waiting for {}", services.join(", ")));
+            }
+        }
+        if ctx.interrupted() {
+            return Err(exit::interrupted());
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// The problems with the last lines of each failed service's log.
+pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> anyhow::Error {
+    let name = &stage.facts.name;
+    let named = |service: &&String| {
+        problems.iter().any(|problem| problem.split(' ').next() == Some(service.as_str()))
+    };
+    let services: Vec<String> = stage.stack.services.keys().filter(named).cloned().collect();
+    let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, false, 20, &services), QUESTION);
+    let log = log.map(|answer| answer.stdout).unwrap_or_default();
+    let log: String = log.lines().map(|line| format!("\n  {line}")).collect();
+    let next = format!("see `cargo xtask logs {name}`, and end it with `cargo xtask stop {name}`");
+    exit::problems(&format!("{name} did not start"), &[problems, &[next]].concat()).context(log)
+}
+
+/// Says where the environment answers.
+pub(crate) fn announce(ctx: &Ctx, stage: &Stage) -> Result<()> {
+    let name = &stage.facts.name;
+    match stage.facts.environment.main_port() {
+        Some(port) => {
+            let url = format!("http://127.0.0.1:{port}/");
+            match ctx.json {
+                true => ctx.event(&serde_json::json!({"event": "ready", "environment": name, "url": url}))?,
+                false => ctx.print(format_args!("{name} answers on {url}"))?,
+            }
+        }
+        None => ctx.say(format_args!("{name} runs; it publishes no `http` port")),
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! `status`: which engine runs, and how each service is.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+
+use anyhow::Result;
+
+use super::{dev, doctor, start};
+use crate::cli::Status;
+use crate::ctx::Ctx;
+use crate::tools::compose;
+
+impl Status {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let name = &self.environment;
+        if let Some(host) = dev::running_host(ctx, name)? {
+            return show(ctx, name, "host", &[(host.processes, "running".into(), String::new())], host.port);
+        }
+        if let Some(problem) = doctor::engine(ctx).problem() {
+            super::env::load(ctx, name)?;
+            ctx.say(problem);
+            return show(ctx, name, "none", &[], None);
+        }
+        let stage = start::existing(ctx, name)?;
+        let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
+        let mut rows = Vec::new();
+        for service in stage.stack.names() {
+            let found = containers.iter().find(|container| container.service == service);
+            rows.push(match found {
+                Some(container) => (service, container.status.clone(), container.image.clone()),
+                None => (service, "not running".into(), String::new()),
+            });
+        }
+        let ports: BTreeSet<u16> =
+            containers.iter().flat_map(compose::Container::published).collect();
+        show(ctx, name, "docker", &rows, ports.first().copied())
+    }
+}
+
+fn show(
+    ctx: &Ctx,
+    environment: &str,
+    engine: &str,
+    rows: &[(String, String, String)],
+    port: Option<u16>,
+) -> Result<()> {
+    let url = port.map(|port| format!("http://127.0.0.1:{port}/"));
+    if ctx.json {
+        ctx.event(&serde_json::json!({
+            "event": "status", "environment": environment, "engine": engine, "url": url,
+        }))?;
+        for (service, status, image) in rows {
+            ctx.event(&serde_json::json!({
+                "event": "service", "service": service, "status": status, "image": image,
+            }))?;
+        }
+        return Ok(());
+    }
+    ctx.print(format_args!("{environment}: engine {engine}{}", url.map(|u| format!(", {u}")).unwrap_or_default()))?;
+    for (service, status, image) in rows {
+        // An image's name ends in 64 digits; twelve tell it from others.
+        let image = match image.split_once(":f-") {
+            Some((name, digits)) => format!("{name}:f-{}", crate::fingerprint::short(digits)),
+            None => image.clone(),
+        };
+        ctx.print(format_args!("  {service:12} {status:30} {image}"))?;
+    }
+    Ok(())
+}
+
+/// Whether nobody listens on a port of 127.0.0.1.
+pub(crate) fn is_free(port: u16) -> bool {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
+    }
+}
+
+/// Which process listens on a port, as far as this system tells us.
+pub(crate) fn owner_of(port: u16) -> String {
+    listener(port).unwrap_or_else(|| "another process".into())
+}
+
+/// Linux: the socket's inode in /proc/net/tcp, then the process that has it open.
+fn listener(port: u16) -> Option<String> {
+    const LISTEN: &str = "0A";
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let wanted = format!(":{port:04X}");
+    let inode = tables.iter().flatten().flat_map(|table| table.lines()).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
+        matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
+    })?;
+    let socket = format!("socket:[{inode}]");
+    for process in std::fs::read_dir("/proc").ok()?.flatten() {
+        let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        let open = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        if open.into_iter().any(|target| target.as_os_str() == socket.as_str()) {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            let pid = process.file_name().to_string_lossy().into_owned();
+            return Some(format!("{} (process {pid})", name.trim()));
+        }
+    }
+    None
+}

@@ -1,0 +1,223 @@
+//! Children: started with a deadline, ended with us, and never left holding a pipe.
+//!
+//! Each runs in a process group of its own, so that Ctrl-C reaches it once (through us) and a
+//! deadline ends its whole tree; the kernel ends it when we are killed. Output goes through a
+//! file: a child that prints a gigabyte costs disk, not memory, and no thread is needed.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use xshell::Cmd;
+
+use crate::exit;
+use crate::supervise::group;
+
+/// How often an interrupt and new output are looked for; the end of a child is seen at once.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a child may take to end after Ctrl-C before it is killed.
+const GRACE: Duration = Duration::from_secs(30);
+/// Most that is kept of one stream, in bytes: no tool we ask has more to say.
+const MOST: u64 = 64 << 20;
+
+/// How a child ended and what it printed.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// The stdout of a child that succeeded; else its own words as the error.
+    pub(crate) fn success(self, shown: &str) -> Result<String> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let lines: Vec<&str> = said.trim_end().lines().collect();
+        let last = lines[lines.len().saturating_sub(40)..].join("\n  ");
+        bail!("`{shown}` failed ({}):\n  {last}", describe(self.status))
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}
+
+/// Waits for a child; `each_line` sees the lines of both streams as they come.
+pub(super) fn wait(
+    cmd: Cmd<'_>,
+    deadline: Duration,
+    interrupt: &AtomicBool,
+    each_line: &mut dyn FnMut(&str),
+) -> Result<Answer> {
+    let shown = cmd.to_string();
+    let mut stdout = tempfile::tempfile().context("can't create a temporary file")?;
+    let mut stderr = tempfile::tempfile().context("can't create a temporary file")?;
+    let handle = expression(cmd)
+        .stdin_null()
+        .stdout_file(stdout.try_clone()?)
+        .stderr_file(stderr.try_clone()?)
+        .start();
+    let handle = handle.map_err(|error| cannot_start(&shown, &error))?;
+    let mut tails = [Tail::default(), Tail::default()];
+    let started = Instant::now();
+    let mut ending: Option<Instant> = None;
+    let status = loop {
+        let ended = handle.wait_timeout(TICK)?.map(|output| output.status);
+        tails[0].feed(&mut stdout, each_line)?;
+        tails[1].feed(&mut stderr, each_line)?;
+        if let Some(status) = ended {
+            break status;
+        }
+        if ending.is_none() && interrupt.load(Ordering::Relaxed) {
+            signal(&handle, Signal::INT);
+            ending = Some(Instant::now());
+        }
+        let too_long = started.elapsed() > deadline;
+        if too_long || ending.is_some_and(|since| since.elapsed() > GRACE) {
+            signal(&handle, Signal::KILL);
+            handle.wait()?;
+            if too_long {
+                bail!("`{shown}` did not end within {} s and was killed", deadline.as_secs());
+            }
+        }
+    };
+    if ending.is_some() {
+        return Err(exit::interrupted());
+    }
+    Ok(Answer { status, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? })
+}
+
+/// Gives the child our standard streams as they are; interrupts are its own to handle.
+pub(super) fn interactive(cmd: Cmd<'_>) -> Result<u8> {
+    let shown = cmd.to_string();
+    let status =
+        Command::from(cmd).status().map_err(|error| cannot_start(&shown, &error))?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILED))
+}
+
+/// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
+pub(super) fn show(
+    cmd: Cmd<'_>,
+    shown: &str,
+    interrupt: &AtomicBool,
+    beside: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let handle = expression(cmd).stdin_null().start();
+    let handle = handle.map_err(|error| cannot_start(shown, &error))?;
+    let mut ending: Option<(Instant, anyhow::Error)> = None;
+    let status = loop {
+        if let Some(output) = handle.wait_timeout(TICK)? {
+            break output.status;
+        }
+        if ending.is_none() {
+            let stop = if interrupt.load(Ordering::Relaxed) {
+                Some(exit::interrupted())
+            } else {
+                beside().err()
+            };
+            if let Some(error) = stop {
+                signal(&handle, Signal::INT);
+                ending = Some((Instant::now(), error));
+            }
+        } else if ending.as_ref().is_some_and(|(since, _)| since.elapsed() > GRACE) {
+            signal(&handle, Signal::KILL);
+        }
+    };
+    match ending {
+        Some((_, error)) => Err(error),
+        None if status.success() => Ok(()),
+        None => bail!("`{shown}` failed ({})", describe(status)),
+    }
+}
+
+/// The same command for duct, which can wait with a deadline.
+fn expression(cmd: Cmd<'_>) -> duct::Expression {
+    let command = Command::from(cmd);
+    let mut expression = duct::cmd(command.get_program(), command.get_args()).unchecked();
+    if let Some(directory) = command.get_current_dir() {
+        expression = expression.dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        expression = match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        };
+    }
+    expression.before_spawn(|command| {
+        group::start_in_group(command);
+        Ok(())
+    })
+}
+
+/// Starts a process that outlives us: a session of its own, output into `log`.
+pub(crate) fn detach(cmd: Cmd<'_>, log: File) -> Result<Child> {
+    let shown = cmd.to_string();
+    let mut command = Command::from(cmd);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    group::start_in_session(&mut command);
+    command.spawn().map_err(|error| cannot_start(&shown, &error))
+}
+
+fn signal(handle: &duct::Handle, signal: Signal) {
+    for pid in handle.pids() {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+fn cannot_start(shown: &str, error: &std::io::Error) -> anyhow::Error {
+    let program = shown.split(' ').next().unwrap_or(shown);
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return exit::missing(format!(
+            "`{program}` is not installed; `cargo xtask doctor` shows what is missing"
+        ));
+    }
+    anyhow::anyhow!("can't start `{shown}`: {error}")
+}
+
+fn text(file: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads a growing file line by line, through a position of its own.
+#[derive(Default)]
+struct Tail {
+    read: u64,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    fn feed(&mut self, file: &mut File, each_line: &mut dyn FnMut(&str)) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        let mut block = [0; 16 << 10];
+        loop {
+            let count = file.read_at(&mut block, self.read)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.read += count as u64;
+            self.rest.extend_from_slice(&block[..count]);
+            while let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                each_line(String::from_utf8_lossy(&line[..end]).trim_end_matches('\r'));
+            }
+        }
+    }
+}

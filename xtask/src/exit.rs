@@ -1,0 +1,58 @@
+//! Exit codes, and the error that carries one.
+//!
+//! Scripts and CI jobs branch on the code, so each failure that has a meaning of its own is made
+//! here; every other error ends with [`FAILED`].
+
+use std::fmt;
+
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const GATE: u8 = 3;
+pub(crate) const MISSING: u8 = 4;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// An error with an exit code. The message is complete: it names the next command to type.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// The command line or a name on it is wrong.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Exit { code: USAGE, message: message.into() }.into()
+}
+
+/// Tests or checks did not pass.
+pub(crate) fn gate(message: impl Into<String>) -> anyhow::Error {
+    Exit { code: GATE, message: message.into() }.into()
+}
+
+/// A tool or a service is not there.
+pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
+    Exit { code: MISSING, message: message.into() }.into()
+}
+
+/// The user, or a supervisor above us, asked us to end.
+pub(crate) fn interrupted() -> anyhow::Error {
+    Exit { code: INTERRUPTED, message: "interrupted".into() }.into()
+}
+
+/// Several problems as one error: one line each, so that all can be mended at once.
+pub(crate) fn problems(title: &str, problems: &[String]) -> anyhow::Error {
+    let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    anyhow::anyhow!("{title}:\n{}", list.join("\n"))
+}
+
+/// The code of an error, whichever context was put around it.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(|cause| cause.downcast_ref::<Exit>()).map_or(FAILED, |exit| exit.code)
+}

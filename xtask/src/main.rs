@@ -1,0 +1,68 @@
+//! `cargo xtask`: parse, find the project, dispatch, render the error once.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+mod cli;
+mod commands;
+mod ctx;
+mod exit;
+mod fingerprint;
+mod project;
+mod supervise;
+mod tools;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(render(&error)),
+    }
+}
+
+fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
+    if let cli::Command::Completions(cli::Completions { shell }) = cli.command {
+        clap_complete::generate(shell, &mut cli::Cli::command(), "xtask", &mut std::io::stdout());
+        return Ok(0);
+    }
+    let ctx = ctx::Ctx::new(&cli.global)?;
+    let done = |()| 0;
+    match cli.command {
+        cli::Command::Setup(flags) => flags.run(&ctx).map(done),
+        cli::Command::Doctor(flags) => flags.run(&ctx).map(done),
+        cli::Command::Dev(flags) => flags.run(&ctx).map(done),
+        cli::Command::Start(flags) => flags.run(&ctx).map(done),
+        cli::Command::Stop(flags) => flags.run(&ctx).map(done),
+        cli::Command::Restart(flags) => flags.run(&ctx).map(done),
+        cli::Command::Status(flags) => flags.run(&ctx).map(done),
+        cli::Command::Logs(flags) => flags.run(&ctx).map(done),
+        cli::Command::Shell(flags) => flags.run(&ctx),
+        cli::Command::Run(flags) => flags.run(&ctx),
+        cli::Command::Image(cli::Image::Build(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Destroy(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Update(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::List(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Env(cli::Env::Init(flags)) => commands::env::init(flags, &ctx).map(done),
+        cli::Command::Env(cli::Env::Check(flags)) => commands::env::check(flags, &ctx).map(done),
+        cli::Command::Env(cli::Env::Show(flags)) => commands::env::show(flags, &ctx).map(done),
+        cli::Command::Test(flags) => flags.run(&ctx).map(done),
+        cli::Command::Ci(flags) => flags.run(&ctx).map(done),
+        cli::Command::Completions(_) => unreachable!("handled above"),
+    }
+}
+
+/// The one place that shows an error; its exit code.
+fn render(error: &anyhow::Error) -> u8 {
+    use std::io::Write;
+    let code = exit::code(error);
+    let closed = error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if code == exit::INTERRUPTED || closed {
+        return code;
+    }
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error:#}");
+    code
+}

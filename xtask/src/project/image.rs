@@ -1,0 +1,157 @@
+//! The images of an environment: one per folder of `docker/` that its services need, and what each
+//! is built from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+
+use super::Project;
+use super::dockerfile;
+use super::environment::Environment;
+use super::stack::{Build, Service, Stack};
+use super::substitute::substitute;
+use crate::exit;
+
+/// How one image is built in one environment. Paths from the project's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    pub(crate) image: String,
+    pub(crate) context: String,
+    pub(crate) dockerfile: String,
+    pub(crate) target: Option<String>,
+    pub(crate) args: BTreeMap<String, String>,
+    /// Images of this project that it is built from.
+    pub(crate) bases: BTreeSet<String>,
+    /// Image references from outside that it is built from.
+    pub(crate) externals: BTreeSet<String>,
+}
+
+/// The build argument that carries the lock's epoch to Dockerfiles that declare it.
+pub(crate) const EPOCH_ARGUMENT: &str = "STACK_EPOCH";
+
+/// All images that an environment needs, bases before what is built from them.
+pub(crate) fn recipes(
+    project: &Project,
+    stack: &Stack,
+    environment: &Environment,
+    epoch: &str,
+) -> Result<Vec<Recipe>> {
+    let mut builds: BTreeMap<String, (String, Build)> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (service, facts) in &stack.services {
+        let Some(build) = &facts.build else { continue };
+        let Some(image) = folder_of(&build.dockerfile) else {
+            problems.push(format!(
+                "service {service}: the Dockerfile {} is not docker/IMAGE/Dockerfile",
+                build.dockerfile
+            ));
+            continue;
+        };
+        match builds.get(&image) {
+            Some((other, earlier)) if earlier != build => problems.push(format!(
+                "services {other} and {service} build docker/{image} in two ways; give one of \
+                 them `image: {name}/{image}` and no build",
+                name = stack.name
+            )),
+            Some(_) => {}
+            None => {
+                builds.insert(image, (service.clone(), build.clone()));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(exit::problems("can't use the compose files", &problems));
+    }
+    let mut order = Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() };
+    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
+    let mut wanted: BTreeSet<String> = order.builds.keys().cloned().collect();
+    wanted.extend(named);
+    for image in wanted {
+        order.visit(&image)?;
+    }
+    Ok(order.done)
+}
+
+/// The image of this project that a service runs: its build section's, or `image: NAME/FOLDER`.
+pub(crate) fn of_service(project: &Project, stack: &Stack, service: &Service) -> Option<String> {
+    if let Some(build) = &service.build {
+        return folder_of(&build.dockerfile);
+    }
+    let folder = service.image.as_ref()?.strip_prefix(&stack.name)?.strip_prefix('/')?;
+    project.images.get(folder).cloned()
+}
+
+/// The folder of `docker/` that a Dockerfile lies in.
+pub(crate) fn folder_of(dockerfile: &str) -> Option<String> {
+    let image = dockerfile.strip_prefix("docker/")?.strip_suffix("/Dockerfile")?;
+    super::check_name(image).ok().map(|()| image.to_owned())
+}
+
+/// Bases before what is built from them; a circle is an error.
+struct Order<'p> {
+    project: &'p Project,
+    environment: &'p Environment,
+    epoch: &'p str,
+    builds: BTreeMap<String, (String, Build)>,
+    done: Vec<Recipe>,
+    open: Vec<String>,
+}
+
+impl Order<'_> {
+    fn visit(&mut self, image: &str) -> Result<()> {
+        if self.done.iter().any(|recipe| recipe.image == image) {
+            return Ok(());
+        }
+        if self.open.iter().any(|open| open == image) {
+            let circle = self.open.join(" → ");
+            anyhow::bail!("the images are built from each other in a circle: {circle} → {image}");
+        }
+        self.open.push(image.to_owned());
+        let recipe = self.recipe(image)?;
+        for base in &recipe.bases {
+            self.visit(base)?;
+        }
+        self.open.pop();
+        self.done.push(recipe);
+        Ok(())
+    }
+
+    fn recipe(&self, image: &str) -> Result<Recipe> {
+        let build = self.builds.get(image).map(|(_, build)| build.clone());
+        let build = build.unwrap_or_else(|| Build {
+            context: format!("docker/{image}"),
+            dockerfile: format!("docker/{image}/Dockerfile"),
+            target: None,
+            args: BTreeMap::new(),
+        });
+        let variables = &self.environment.variables;
+        let mut args = BTreeMap::new();
+        for (name, value) in &build.args {
+            // Only public variables: a build works without `.env`, and no secret becomes an
+            // argument of a build.
+            let value = substitute(value, &mut |name| variables.get(name).cloned())
+                .map_err(|message| anyhow::anyhow!("{message} in [variables] of environment.toml"))
+                .with_context(|| format!("build argument {name} of docker/{image}"))?;
+            args.insert(name.clone(), value);
+        }
+        let path = self.project.root.join(&build.dockerfile);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("can't read {}", build.dockerfile))?;
+        let found = dockerfile::parse(&text, build.target.as_deref(), &args)
+            .map_err(|message| anyhow::anyhow!("{}:{message}", build.dockerfile))?;
+        if found.arguments.contains(EPOCH_ARGUMENT) {
+            args.insert(EPOCH_ARGUMENT.into(), self.epoch.to_owned());
+        }
+        let (bases, externals) =
+            found.images.into_iter().partition(|name| self.project.images.contains(name));
+        Ok(Recipe {
+            image: image.to_owned(),
+            context: build.context,
+            dockerfile: build.dockerfile,
+            target: build.target,
+            args,
+            bases,
+            externals,
+        })
+    }
+}

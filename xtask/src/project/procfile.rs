@@ -1,0 +1,54 @@
+//! `Procfile`: the processes of an environment on the host engine.
+//!
+//! `name: command`, one a line. No shell runs them: words are split as a shell would, `$NAME` is
+//! filled in, and what only a shell can do is refused, so that the process we start is the process
+//! we end. Two names are special: `release` runs to its end before the others start (Heroku's
+//! rule), and `test` runs only for `cargo xtask test`.
+
+use super::dotenv::Problem;
+
+pub(crate) const RELEASE: &str = "release";
+pub(crate) const TEST: &str = "test";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) words: Vec<String>,
+    pub(crate) line: usize,
+}
+
+pub(crate) fn parse(text: &str) -> Result<Vec<Process>, Vec<Problem>> {
+    let mut processes: Vec<Process> = Vec::new();
+    let mut problems = Vec::new();
+    for (line, content) in (1..).zip(text.lines()) {
+        let content = content.trim();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        match parse_line(content) {
+            Err(message) => problems.push(Problem { line, message }),
+            Ok((name, _)) if processes.iter().any(|process| process.name == name) => {
+                problems.push(Problem { line, message: format!("{name} is here already") });
+            }
+            Ok((name, words)) => processes.push(Process { name, words, line }),
+        }
+    }
+    if problems.is_empty() { Ok(processes) } else { Err(problems) }
+}
+
+fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
+    let (name, command) = line.split_once(':').ok_or("write `name: command`")?;
+    super::check_name(name).map_err(|error| error.to_string())?;
+    let words = shell_words::split(command).map_err(|error| error.to_string())?;
+    if words.is_empty() {
+        return Err(format!("{name} has no command"));
+    }
+    const SHELL: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"];
+    if let Some(word) = words.iter().find(|word| SHELL.contains(&word.as_str())) {
+        return Err(format!("`{word}` needs a shell; put the command into a script and name that"));
+    }
+    if words[0].contains('=') {
+        return Err("settings in front of a command need a shell; put them into .env".into());
+    }
+    Ok((name.to_owned(), words))
+}

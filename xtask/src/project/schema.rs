@@ -1,0 +1,141 @@
+//! `.env.example`: which variables an environment has, and where their values come from.
+//!
+//! | value in `.env.example` | meaning |
+//! |---|---|
+//! | `generate:hexN` | made on first use: N random hexadecimal digits; a secret |
+//! | `required:` / `required:secret` | must be filled in by hand |
+//! | `optional:` / `optional:secret` | may be missing or empty |
+//! | anything else | the default that is copied; not a secret |
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use super::dotenv::{self, Problem, Variables};
+use crate::exit;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Generated { digits: usize },
+    Required,
+    Optional,
+    Default(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) source: Source,
+    pub(crate) secret: bool,
+    /// Where it stands in `.env.example`, counted from 1.
+    pub(crate) line: usize,
+}
+
+/// The schema and the text it was read from, whose comments are its documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) text: String,
+    pub(crate) variables: BTreeMap<String, Variable>,
+}
+
+/// Reads `.env.example`; an environment without one has no variables.
+pub(crate) fn load(path: &std::path::Path, name: &str) -> Result<Schema> {
+    if !path.exists() {
+        return Ok(Schema::default());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("can't read {name}"))?;
+    parse(&text)
+        .map_err(|problems| exit::problems("bad schema", &dotenv::in_file(name, &problems)))
+}
+
+pub(crate) fn parse(text: &str) -> Result<Schema, Vec<Problem>> {
+    let values = dotenv::parse(text)?;
+    let mut variables = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (line, content) in (1..).zip(text.split('\n')) {
+        let Some((name, _)) = content.split_once('=').filter(|(name, _)| values.contains_key(*name))
+        else {
+            continue;
+        };
+        match source(values[name].reveal()) {
+            Ok((source, secret)) => {
+                variables.insert(name.to_owned(), Variable { source, secret, line });
+            }
+            Err(message) => problems.push(Problem { line, message }),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Schema { text: text.to_owned(), variables })
+    } else {
+        Err(problems)
+    }
+}
+
+fn source(value: &str) -> Result<(Source, bool), String> {
+    if let Some(kind) = value.strip_prefix("generate:") {
+        let digits = kind.strip_prefix("hex").and_then(|digits| digits.parse().ok());
+        return match digits {
+            Some(digits @ 8..=1024) => Ok((Source::Generated { digits }, true)),
+            _ => Err(format!("unknown generator {kind:?}; write generate:hexN with N from 8 to 1024")),
+        };
+    }
+    match value {
+        "required:" => Ok((Source::Required, false)),
+        "required:secret" => Ok((Source::Required, true)),
+        "optional:" => Ok((Source::Optional, false)),
+        "optional:secret" => Ok((Source::Optional, true)),
+        other if other.starts_with("required:") || other.starts_with("optional:") => {
+            Err("only `secret` may follow `required:` or `optional:`".into())
+        }
+        other => Ok((Source::Default(other.to_owned()), false)),
+    }
+}
+
+impl Schema {
+    /// The text of a `.env`: the schema's own, comments and order kept, each value filled in from
+    /// `present` or else from its source. `random` returns that many random hexadecimal digits.
+    pub(crate) fn fill(&self, present: &Variables, random: &mut dyn FnMut(usize) -> String) -> String {
+        let mut lines = Vec::new();
+        for (number, content) in (1..).zip(self.text.split('\n')) {
+            let variable = self.variables.iter().find(|(_, variable)| variable.line == number);
+            lines.push(match variable {
+                None => content.to_owned(),
+                Some((name, variable)) => {
+                    let value = match (present.get(name), &variable.source) {
+                        (Some(value), _) => value.reveal().to_owned(),
+                        (None, Source::Generated { digits }) => random(*digits),
+                        (None, Source::Default(value)) => value.clone(),
+                        (None, Source::Required | Source::Optional) => String::new(),
+                    };
+                    format!("{name}={value}")
+                }
+            });
+        }
+        lines.join("\n")
+    }
+
+    /// What is wrong between a `.env` and its schema, one message each.
+    pub(crate) fn check(&self, variables: &Variables) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, variable) in &self.variables {
+            let empty = variables.get(name).is_none_or(|value| value.reveal().is_empty());
+            match &variable.source {
+                Source::Optional => {}
+                Source::Default(value) if value.is_empty() => {}
+                Source::Required if empty => {
+                    problems.push(format!("{name} is required and has no value; set it"));
+                }
+                _ if empty => problems.push(format!("{name} is missing; `env init` adds it")),
+                _ => {}
+            }
+        }
+        let unknown = variables.keys().filter(|name| !self.variables.contains_key(*name));
+        problems.extend(unknown.map(|name| {
+            format!("{name} is not in .env.example; add it there, or remove it here")
+        }));
+        problems
+    }
+
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.variables.get(name).is_none_or(|variable| variable.secret)
+    }
+}

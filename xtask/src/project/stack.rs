@@ -1,0 +1,172 @@
+//! The services of an environment, read from what `docker compose config` says of them.
+//!
+//! Compose's files are the single description of the stack; compose itself reads them, and the
+//! form without interpolation holds no secret and keeps our own keys. Facts for which compose has
+//! no key stand in `x-stevedore:` on the service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::substitute::substitute;
+use crate::exit;
+
+#[derive(Debug)]
+pub(crate) struct Stack {
+    /// The `name:` of docker/compose.yml: the first part of every image and container name.
+    pub(crate) name: String,
+    pub(crate) services: BTreeMap<String, Service>,
+    /// Every `${NAME}` that the files use outside build sections.
+    pub(crate) variables: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) image: Option<String>,
+    pub(crate) build: Option<Build>,
+    pub(crate) facts: Facts,
+    /// Compose gives it no health check; running is all that can be asked of it.
+    pub(crate) unchecked: bool,
+}
+
+/// A build section; paths from the project's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    pub(crate) context: String,
+    pub(crate) dockerfile: String,
+    pub(crate) target: Option<String>,
+    pub(crate) args: BTreeMap<String, String>,
+}
+
+/// `x-stevedore:` of a service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Facts {
+    /// The service that `shell` and `run` mean when none is named.
+    pub(crate) main: bool,
+    /// It holds data and outlives releases; a bundle never contains it.
+    pub(crate) attached: bool,
+    /// It does its work and ends: done is exit code 0.
+    pub(crate) once: bool,
+}
+
+const KEY: &str = "x-stevedore";
+
+impl Stack {
+    /// The names of all services.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.services.keys().cloned().collect()
+    }
+
+    /// The service marked as main, when exactly one is.
+    pub(crate) fn main(&self) -> Option<&str> {
+        let mut marked = self.services.iter().filter(|(_, service)| service.facts.main);
+        let (name, _) = marked.next()?;
+        marked.next().is_none().then_some(name)
+    }
+}
+
+/// Reads `docker compose config --no-interpolate --no-path-resolution --format json`.
+///
+/// `base` is the same of docker/compose.yml alone when the overlay has an `x-stevedore:` mapping:
+/// compose replaces the base's by it, we merge the two.
+pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
+    let merged: Value = serde_json::from_str(merged).context("compose printed no JSON")?;
+    let base: Value = match base {
+        Some(base) => serde_json::from_str(base).context("compose printed no JSON")?,
+        None => Value::Null,
+    };
+    let name = merged["name"].as_str().unwrap_or_default().to_owned();
+    super::check_name(&name).context("docker/compose.yml needs a top-level `name:`")?;
+    let mut services = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (service, value) in merged["services"].as_object().into_iter().flatten() {
+        match parse_service(value, &base["services"][service]) {
+            Ok(facts) => {
+                services.insert(service.clone(), facts);
+            }
+            Err(error) => problems.push(format!("service {service}: {error:#}")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(exit::problems("can't use the compose files", &problems));
+    }
+    let mut variables = BTreeSet::new();
+    collect_variables(&merged, &mut variables);
+    Ok(Stack { name, services, variables })
+}
+
+fn parse_service(value: &Value, base: &Value) -> Result<Service> {
+    let mut facts = serde_json::Map::new();
+    for mapping in [&base[KEY], &value[KEY]] {
+        facts.extend(mapping.as_object().cloned().unwrap_or_default());
+    }
+    let facts = serde_json::from_value(Value::Object(facts)).context(KEY)?;
+    let build = value.get("build").map(parse_build).transpose()?;
+    let image = value["image"].as_str().map(str::to_owned);
+    let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
+    Ok(Service { image, build, facts, unchecked })
+}
+
+fn parse_build(value: &Value) -> Result<Build> {
+    const KNOWN: [&str; 4] = ["context", "dockerfile", "target", "args"];
+    let keys = value.as_object().context("build is no mapping")?;
+    if let Some(key) = keys.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+        anyhow::bail!("build.{key} is not supported; known: {}", KNOWN.join(", "));
+    }
+    let context = normal(value["context"].as_str().unwrap_or("."));
+    let dockerfile = value["dockerfile"].as_str().unwrap_or("Dockerfile");
+    let mut args = BTreeMap::new();
+    for (name, value) in value["args"].as_object().into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Null => anyhow::bail!(
+                "build argument {name} has no value and would come from the shell; give it one"
+            ),
+            other => other.to_string(),
+        };
+        args.insert(name.clone(), value);
+    }
+    Ok(Build {
+        dockerfile: normal(&format!("{context}/{dockerfile}")),
+        context,
+        target: value["target"].as_str().map(str::to_owned),
+        args,
+    })
+}
+
+/// A path without `.` and `..` where they can be resolved; `.` for the root.
+fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() { ".".into() } else { parts.join("/") }
+}
+
+/// The names of the variables in every text of the stack but build sections.
+fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => {
+            // What compose itself cannot read it reports itself.
+            let _ = substitute(text, &mut |name| {
+                names.insert(name.to_owned());
+                Some(String::new())
+            });
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_variables(item, names)),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| *key != "build")
+            .for_each(|(_, field)| collect_variables(field, names)),
+        _ => {}
+    }
+}

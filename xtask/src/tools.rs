@@ -1,0 +1,12 @@
+//! One file per outside program: what we say to it and how we read its answer.
+//!
+//! Functions here return a command or parse a text; they never run anything, so that every argv
+//! can be tested as a value.
+
+pub(crate) mod apt;
+pub(crate) mod bake;
+pub(crate) mod cargo;
+pub(crate) mod compose;
+pub(crate) mod docker;
+pub(crate) mod git;
+pub(crate) mod mmdebstrap;

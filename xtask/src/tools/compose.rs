@@ -1,0 +1,156 @@
+//! Docker Compose: what a stack is, and starting and stopping it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use xshell::{Cmd, Shell, cmd};
+
+/// The files and the name of one running stack.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Name of the compose project: the first part of every container's and volume's name.
+    pub(crate) project: String,
+    /// In the order in which later ones override earlier ones.
+    pub(crate) files: Vec<PathBuf>,
+    /// Every variable that the files may use. Nothing else reaches them: neither a `.env` that
+    /// compose would find by itself nor what happens to be set in the caller's shell wins.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// Variables by which the caller's shell could change what compose does.
+const STEERING: [&str; 6] = [
+    "COMPOSE_FILE",
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_PROFILES",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_REMOVE_ORPHANS",
+    "COMPOSE_PATH_SEPARATOR",
+];
+
+fn compose(sh: &Shell) -> Cmd<'_> {
+    let mut cmd = cmd!(sh, "docker compose").env("COMPOSE_MENU", "0");
+    for name in STEERING {
+        cmd = cmd.env_remove(name);
+    }
+    cmd
+}
+
+pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker compose version --short")
+}
+
+/// The stack as compose reads it, without variables filled in: no secret, and no engine needed.
+pub(crate) fn config<'s>(sh: &'s Shell, files: &[PathBuf]) -> Cmd<'s> {
+    let files = files.iter().flat_map(|file| ["--file".into(), file.clone()]);
+    compose(sh)
+        .args(["--project-directory", ".", "--env-file", "/dev/null"])
+        .args(files)
+        .args(["config", "--no-interpolate", "--no-path-resolution", "--format", "json"])
+}
+
+fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    let mut cmd = compose(sh)
+        .args(["--project-directory", ".", "--env-file", "/dev/null"])
+        .args(["--project-name", &target.project]);
+    for file in &target.files {
+        cmd = cmd.arg("--file").arg(file);
+    }
+    cmd.envs(target.variables.iter().map(|(name, value)| (name, value)))
+}
+
+pub(crate) fn up<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["up", "--no-build", "--remove-orphans"])
+}
+
+pub(crate) fn up_detached<'s>(sh: &'s Shell, target: &Target, services: &[String]) -> Cmd<'s> {
+    up(sh, target).arg("--detach").args(services)
+}
+
+/// Removes containers and networks; volumes stay.
+pub(crate) fn down<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["down", "--remove-orphans"])
+}
+
+pub(crate) fn restart<'s>(sh: &'s Shell, target: &Target, services: &[String]) -> Cmd<'s> {
+    of(sh, target).args(["restart", "--no-deps"]).args(services)
+}
+
+pub(crate) fn logs<'s>(
+    sh: &'s Shell,
+    target: &Target,
+    follow: bool,
+    tail: u32,
+    services: &[String],
+) -> Cmd<'s> {
+    let follow = follow.then_some("--follow");
+    of(sh, target).arg("logs").args(follow).arg("--tail").arg(tail.to_string()).args(services)
+}
+
+pub(crate) fn shell<'s>(sh: &'s Shell, target: &Target, service: &str, terminal: bool) -> Cmd<'s> {
+    let no_terminal = (!terminal).then_some("--no-TTY");
+    of(sh, target).arg("exec").args(no_terminal).args([service, "/bin/sh"])
+}
+
+/// A one-off command in a fresh container, beside those that run.
+pub(crate) fn run<'s>(
+    sh: &'s Shell,
+    target: &Target,
+    service: &str,
+    terminal: bool,
+    command: &[String],
+) -> Cmd<'s> {
+    let no_terminal = (!terminal).then_some("--no-TTY");
+    let entry = format!("--entrypoint={}", command.first().map_or("", String::as_str));
+    of(sh, target)
+        .args(["run", "--rm", "--no-deps"])
+        .args(no_terminal)
+        .arg(entry)
+        .arg(service)
+        .args(command.iter().skip(1))
+}
+
+pub(crate) fn ps<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["ps", "--all", "--no-trunc", "--format", "json"])
+}
+
+/// One line of `docker compose ps --format json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Container {
+    pub(crate) service: String,
+    /// `running`, `exited`, `restarting`, …
+    pub(crate) state: String,
+    /// `healthy`, `unhealthy`, `starting`, or nothing.
+    #[serde(default)]
+    pub(crate) health: String,
+    #[serde(default)]
+    pub(crate) exit_code: i32,
+    /// In words, with how long it has been so.
+    #[serde(default)]
+    pub(crate) status: String,
+    pub(crate) image: String,
+    #[serde(default)]
+    publishers: Option<Vec<Publisher>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Publisher {
+    #[serde(default)]
+    published_port: u16,
+}
+
+impl Container {
+    /// The ports of this machine on which it answers.
+    pub(crate) fn published(&self) -> impl Iterator<Item = u16> {
+        let ports = self.publishers.iter().flatten().map(|publisher| publisher.published_port);
+        ports.filter(|port| *port != 0)
+    }
+}
+
+pub(crate) fn parse_ps(stdout: &str) -> Result<Vec<Container>> {
+    let lines = stdout.lines().filter(|line| !line.trim().is_empty());
+    let parsed: Result<Vec<Container>, _> = lines.map(serde_json::from_str).collect();
+    parsed.context("can't read what `docker compose ps` printed")
+}

@@ -1,0 +1,200 @@
+//! The docker client: the engine, images and containers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use xshell::{Cmd, Shell, cmd};
+
+/// Asks the engine for its version, operating system and architecture.
+pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker version --format '{{{{json .}}}}'")
+}
+
+/// Of `docker version --format '{{json .}}'`: the server, when it answers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Version {
+    #[serde(rename = "Server")]
+    pub(crate) server: Option<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Part {
+    #[serde(rename = "Version")]
+    pub(crate) version: String,
+    #[serde(rename = "Os")]
+    pub(crate) os: String,
+    #[serde(rename = "Arch")]
+    pub(crate) arch: String,
+}
+
+pub(crate) fn parse_version(stdout: &str) -> Result<Version> {
+    serde_json::from_str(stdout).context("can't read what `docker version` printed")
+}
+
+pub(crate) fn buildx_version(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker buildx version")
+}
+
+/// The engine's own server process, for machines on which no init system starts it.
+pub(crate) fn dockerd<'s>(sh: &'s Shell, data: Option<&EngineDirectories<'_>>) -> Cmd<'s> {
+    let cmd = cmd!(sh, "dockerd");
+    match data {
+        None => cmd,
+        Some(EngineDirectories { data, run, socket }) => {
+            let pid_file = run.join("dockerd.pid");
+            let exec = run.join("exec");
+            cmd.arg("--data-root")
+                .arg(data)
+                .arg("--exec-root")
+                .arg(exec)
+                .arg("--pidfile")
+                .arg(pid_file)
+                .arg("--host")
+                .arg(format!("unix://{}", socket.display()))
+        }
+    }
+}
+
+/// Where an engine of our own keeps its data, its sockets and process ids, and answers.
+pub(crate) struct EngineDirectories<'p> {
+    pub(crate) data: &'p Path,
+    pub(crate) run: &'p Path,
+    pub(crate) socket: &'p Path,
+}
+
+/// One question for any number of images. Exit code 1 means that some are missing, and is fine.
+pub(crate) fn inspect_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s> {
+    cmd!(sh, "docker image inspect {references...}")
+}
+
+/// What an engine says of an image.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) repo_tags: Vec<String>,
+    #[serde(default)]
+    pub(crate) size: u64,
+    pub(crate) config: Config,
+    #[serde(rename = "RootFS")]
+    pub(crate) root: Root,
+}
+
+/// The parts of an image's configuration that decide what a build on top of it yields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Config {
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    user: String,
+    working_dir: String,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    shell: Option<Vec<String>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    on_build: Option<Vec<String>>,
+    stop_signal: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Root {
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+impl Image {
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
+        self.config.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// `sha256:…` over what a build sees of the image. Two imports of one archive have two ids
+    /// but one content; labels do not count.
+    pub(crate) fn content(&self) -> String {
+        let config = &self.config;
+        let seen = serde_json::json!([
+            self.root.layers, config.user, config.working_dir, config.env, config.entrypoint,
+            config.cmd, config.shell, config.volumes, config.exposed_ports, config.on_build,
+            config.stop_signal,
+        ]);
+        format!("sha256:{}", hex::encode(Sha256::digest(seen.to_string())))
+    }
+}
+
+pub(crate) fn parse_images(stdout: &str) -> Result<Vec<Image>> {
+    serde_json::from_str(stdout).context("can't read what `docker image inspect` printed")
+}
+
+pub(crate) fn tag<'s>(sh: &'s Shell, image: &str, reference: &str) -> Cmd<'s> {
+    cmd!(sh, "docker image tag {image} {reference}")
+}
+
+pub(crate) fn pull<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
+    cmd!(sh, "docker image pull --quiet {reference}")
+}
+
+/// Makes an image of one layer from an archive; `changes` are Dockerfile instructions.
+pub(crate) fn import<'s>(
+    sh: &'s Shell,
+    archive: &Path,
+    reference: &str,
+    changes: &[&str],
+) -> Cmd<'s> {
+    let changes = changes.iter().flat_map(|change| ["--change", change]);
+    cmd!(sh, "docker image import {changes...} {archive} {reference}")
+}
+
+pub(crate) fn remove_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s> {
+    cmd!(sh, "docker image rm {references...}")
+}
+
+/// All containers made from an image, running or not.
+pub(crate) fn containers_of<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
+    let filter = format!("ancestor={image}");
+    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
+}
+
+/// All containers of a compose project, running or not.
+pub(crate) fn containers_of_project<'s>(sh: &'s Shell, project: &str) -> Cmd<'s> {
+    let filter = format!("label=com.docker.compose.project={project}");
+    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
+}
+
+/// The running container that publishes a port.
+pub(crate) fn container_on_port(sh: &Shell, port: u16) -> Cmd<'_> {
+    let filter = format!("publish={port}");
+    cmd!(sh, "docker container ls --no-trunc --filter {filter} --format json")
+}
+
+/// One line of `docker container ls --format json`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Container {
+    #[serde(rename = "Names")]
+    pub(crate) name: String,
+    #[serde(rename = "Labels")]
+    labels: String,
+}
+
+impl Container {
+    /// A label's value; docker prints them as `a=1,b=2`, so a value with a comma is cut there.
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
+        let pairs = self.labels.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+pub(crate) fn parse_containers(stdout: &str) -> Result<Vec<Container>> {
+    let lines = stdout.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// The packages of a Debian image, one `name version` a line.
+pub(crate) fn packages<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
+    let format = "${Package} ${Version}\n";
+    cmd!(sh, "docker container run --rm --network none --entrypoint dpkg-query {image} --show --showformat {format}")
+}
