@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Entry, Inputs, Kind};
+use crate::project::image::EPOCH_ARGUMENT;
 
 /// Every difference, most telling first; paths from the project's root.
 pub(crate) fn differences(old: &Inputs, new: &Inputs, context: &str, dockerfile: &str) -> Vec<String> {
@@ -12,11 +13,16 @@ pub(crate) fn differences(old: &Inputs, new: &Inputs, context: &str, dockerfile:
         reasons.push(format!("docker/stack.lock: epoch moved from {} to {}", old.epoch, new.epoch));
     }
     for (kind, old, new) in [
-        ("base", &old.bases, &new.bases),
+        ("base image", &old.bases, &new.bases),
         ("external base", &old.externals, &new.externals),
         ("build argument", &old.args, &new.args),
     ] {
         reasons.extend(map_differences(kind, old, new));
+    }
+    if old.epoch != new.epoch {
+        // The argument that carries the epoch has moved with it, which is said already.
+        let echo = format!("build argument {EPOCH_ARGUMENT} changed");
+        reasons.retain(|reason| *reason != echo);
     }
     if old.dockerfile != new.dockerfile {
         reasons.push(format!("{dockerfile} changed"));

@@ -83,6 +83,10 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
     let mut services = BTreeMap::new();
     let mut problems = Vec::new();
     for (service, value) in merged["services"].as_object().into_iter().flatten() {
+        // A service behind a profile is switched off: nothing starts it, so nothing builds it.
+        if value["profiles"].as_array().is_some_and(|profiles| !profiles.is_empty()) {
+            continue;
+        }
         match parse_service(value, &base["services"][service]) {
             Ok(facts) => {
                 services.insert(service.clone(), facts);

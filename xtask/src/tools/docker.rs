@@ -10,7 +10,7 @@ use xshell::{Cmd, Shell, cmd};
 
 /// Asks the engine for its version, operating system and architecture.
 pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
-    cmd!(sh, "docker version --format '{{{{json .}}}}'")
+    cmd!(sh, "docker version --format '{{json .}}'")
 }
 
 /// Of `docker version --format '{{json .}}'`: the server, when it answers.

@@ -5,7 +5,7 @@
 //! under a name never used before, and the inputs are read again afterwards: the tag that claims a
 //! fingerprint is set last, and only when nothing has moved meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
 use crate::tools::{bake, docker};
 
+/// How much of a step's heading is shown, in characters.
+const STEP_WIDTH: usize = 100;
 /// The secret by which a build step that talks TLS gets this machine's certificates.
 const CERTIFICATES: &str = "certificates";
 
@@ -116,12 +118,15 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     let targets: Vec<String> = definition.target.keys().cloned().collect();
     let cmd = bake::bake(&ctx.sh, &definition_path, &metadata_path, &targets);
     let bar = ctx.spinner(format!("building {}", targets.join(", ")));
+    let mut seen = BTreeSet::new();
     let built = ctx.run_lines(cmd, &mut |line| {
-        if let Some(step) = bake::step(line) {
-            bar.set_message(step.to_owned());
-            if bar.is_hidden() {
-                ctx.say(format_args!("  {step}"));
-            }
+        let step: String = bake::step(line).unwrap_or_default().chars().take(STEP_WIDTH).collect();
+        if step.is_empty() || !seen.insert(step.clone()) {
+            return;
+        }
+        bar.set_message(step.clone());
+        if bar.is_hidden() {
+            ctx.say(format_args!("  {step}"));
         }
     });
     bar.finish_and_clear();

@@ -101,7 +101,7 @@ fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
     let (repository, tag) = name.split_once(':').unwrap_or((name, ""));
     let suite = tag.trim_end_matches("-slim").rsplit('-').next().unwrap_or_default();
     let known = ["bookworm", "trixie"].contains(&suite);
-    let (packages, hooks, changes): (&[&str], Vec<String>, Vec<&str>) = match repository {
+    let (packages, mut hooks, changes): (&[&str], Vec<String>, Vec<&str>) = match repository {
         "debian" if known => (&[], Vec::new(), vec!["CMD [\"bash\"]"]),
         "rust" if known => (
             &["ca-certificates", "gcc", "libc6-dev"],
@@ -121,6 +121,9 @@ fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
             )));
         }
     };
+    // Copies of this machine's own settings, which would make the image differ from machine to
+    // machine; containers get theirs from the engine.
+    hooks.push("rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"".into());
     ctx.say(format_args!("no registry answers; making {name} from this machine's own sources"));
     let directory = tempfile::tempdir().context("can't create a temporary directory")?;
     let archive = directory.path().join("image.tar");
