@@ -64,7 +64,7 @@ impl Ctx {
             sh,
             dry_run: global.dry_run,
             json: global.json,
-            yes: global.yes || std::env::var_os("CI").is_some_and(|ci| ci == "true"),
+            yes: global.yes || env_os("CI").is_some_and(|ci| ci == "true"),
             verbose: global.verbose,
             quiet: global.quiet,
             interrupt,
@@ -101,7 +101,11 @@ impl Ctx {
             return Ok(());
         }
         let answer = child::wait(cmd, LONG, &self.interrupt, &mut |line| {
-            if self.verbose { self.say(format_args!("{line}")) } else { each_line(line) }
+            if self.verbose {
+                self.say(format_args!("{line}"))
+            } else {
+                each_line(line)
+            }
         })?;
         answer.success(&shown).map(drop)
     }
@@ -117,7 +121,11 @@ impl Ctx {
     /// Starts a child that shows its output on our terminal, until it ends or Ctrl-C.
     ///
     /// `beside` is called ten times a second meanwhile.
-    pub(crate) fn run_shown(&self, cmd: Cmd<'_>, beside: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    pub(crate) fn run_shown(
+        &self,
+        cmd: Cmd<'_>,
+        beside: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
         let shown = cmd.to_string();
         if self.skip(&shown) {
             return Ok(());
@@ -127,7 +135,9 @@ impl Ctx {
 
     /// True when nothing may be changed; then the command that would have run is printed.
     pub(crate) fn skip(&self, shown: &str) -> bool {
-        if self.dry_run {
+        if self.dry_run && self.json {
+            let _ = self.event(&serde_json::json!({"event": "command", "command": shown}));
+        } else if self.dry_run {
             let _ = writeln!(anstream::stdout(), "$ {shown}");
         } else if self.verbose {
             self.say(format_args!("$ {shown}"));
@@ -158,8 +168,12 @@ impl Ctx {
 
     /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run.
     pub(crate) fn write_cache(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644) }
-            .with_context(|| format!("can't write {}", self.relative(path).display()))
+        if self.dry_run {
+            Ok(())
+        } else {
+            write_whole(path, contents, 0o644)
+        }
+        .with_context(|| format!("can't write {}", self.relative(path).display()))
     }
 
     fn write_mode(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
@@ -182,6 +196,13 @@ impl Ctx {
             .mode(0o600)
             .open(path)
             .with_context(|| format!("can't open {}", path.display()))
+    }
+
+    /// This machine's own bundle of certificates, where the caller names one.
+    pub(crate) fn certificates(&self) -> Option<PathBuf> {
+        env_os("SSL_CERT_FILE")
+            .map(PathBuf::from)
+            .filter(|path| path.is_file())
     }
 
     /// Where this checkout keeps what can be thrown away, and the data of the host engine.
@@ -242,12 +263,19 @@ impl Ctx {
         }
         let _ = write!(anstream::stderr(), "{question} [y/N] ");
         let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).context("can't read the answer")?;
+        std::io::stdin()
+            .read_line(&mut answer)
+            .context("can't read the answer")?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             bail!("nothing was changed");
         }
         Ok(())
     }
+}
+
+#[allow(clippy::disallowed_methods)] // the one place
+fn env_os(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 fn write_whole(path: &Path, contents: &[u8], mode: u32) -> Result<()> {

@@ -23,7 +23,12 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
     if let cli::Command::Completions(cli::Completions { shell }) = cli.command {
-        clap_complete::generate(shell, &mut cli::Cli::command(), "xtask", &mut std::io::stdout());
+        clap_complete::generate(
+            shell,
+            &mut cli::Cli::command(),
+            "xtask",
+            &mut std::io::stdout(),
+        );
         return Ok(0);
     }
     let ctx = ctx::Ctx::new(&cli.global)?;
@@ -57,7 +62,9 @@ fn render(error: &anyhow::Error) -> u8 {
     use std::io::Write;
     let code = exit::code(error);
     let closed = error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     });
     if code == exit::INTERRUPTED || closed {
         return code;

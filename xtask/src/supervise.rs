@@ -80,7 +80,10 @@ fn watch(
     loop {
         for (name, child) in children.iter_mut() {
             if let Some(status) = child.try_wait()? {
-                return Ok(Ended::Process { name: name.clone(), status });
+                return Ok(Ended::Process {
+                    name: name.clone(),
+                    status,
+                });
             }
         }
         if stop() {
@@ -92,7 +95,11 @@ fn watch(
 }
 
 fn start(process: &Process, setting: &Setting, show: &Show) -> Result<Child> {
-    let (program, arguments) = process.words.split_first().context("a process without a command")?;
+    let (program, arguments) = process
+        .words
+        .split_first()
+        .context("a process without a command")?;
+    #[allow(clippy::disallowed_methods)] // ctx's children end with a command; these are supervised
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -102,10 +109,13 @@ fn start(process: &Process, setting: &Setting, show: &Show) -> Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     group::start_in_group(&mut command);
-    let mut child =
-        command.spawn().with_context(|| format!("can't start {}: {program}", process.name))?;
-    let streams: [Option<Box<dyn Read + Send>>; 2] =
-        [child.stdout.take().map(|s| Box::new(s) as _), child.stderr.take().map(|s| Box::new(s) as _)];
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("can't start {}: {program}", process.name))?;
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|s| Box::new(s) as _),
+        child.stderr.take().map(|s| Box::new(s) as _),
+    ];
     for stream in streams.into_iter().flatten() {
         let (name, show) = (process.name.clone(), Arc::clone(show));
         std::thread::spawn(move || show_lines(&name, stream, &show));
@@ -116,7 +126,10 @@ fn start(process: &Process, setting: &Setting, show: &Show) -> Result<Child> {
 fn show_lines(name: &str, stream: impl Read, show: &Show) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+    while reader
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|count| count > 0)
+    {
         let text = String::from_utf8_lossy(&line);
         show(name, text.trim_end_matches(['\n', '\r']));
         line.clear();
@@ -156,7 +169,11 @@ fn end_orphans() {
         if orphans.is_empty() {
             return;
         }
-        let signal = if started.elapsed() < GRACE / 5 { Signal::TERM } else { Signal::KILL };
+        let signal = if started.elapsed() < GRACE / 5 {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
         for orphan in orphans {
             let _ = kill_process(orphan, signal);
         }

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::start::{self, Progress, Stage};
 use super::doctor;
+use super::start::{self, Progress, Stage};
 use crate::cli::{Dev, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::compose;
 
 mod host;
-pub(crate) use host::{logs as host_logs, running as running_host, stop as stop_host, test as test_host};
+pub(crate) use host::{
+    logs as host_logs, running as running_host, stop as stop_host, test as test_host,
+};
 
 const ENVIRONMENT: &str = "dev";
 
@@ -53,18 +55,28 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     refuse_host(ctx)?;
     let stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
     let ran_before = !matches!(start::look(ctx, &stage)?, Progress::Waiting(w) if w.len() == stage.stack.services.len());
-    let mut ready = Ready { next: Instant::now(), done: false };
+    let mut ready = Ready {
+        next: Instant::now(),
+        done: false,
+    };
     let mut beside = || ready.look(ctx, &stage, flags);
     let ended = if ran_before {
         ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
-        ctx.run_shown(compose::logs(&ctx.sh, &stage.target, true, 20, &[]), &mut beside)
+        ctx.run_shown(
+            compose::logs(&ctx.sh, &stage.target, true, 20, &[]),
+            &mut beside,
+        )
     } else {
         ctx.run_shown(compose::up(&ctx.sh, &stage.target), &mut beside)
     };
     if ctx.dry_run {
         return ended;
     }
-    if ran_before && ended.as_ref().is_err_and(|error| exit::code(error) == exit::INTERRUPTED) {
+    if ran_before
+        && ended
+            .as_ref()
+            .is_err_and(|error| exit::code(error) == exit::INTERRUPTED)
+    {
         ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
         return ended;
     }
@@ -99,7 +111,9 @@ impl Ready {
                 start::announce(ctx, stage)?;
                 open_page(ctx, flags.open, stage.facts.environment.main_port())?;
             }
-            Progress::Failed(problems) => return Err(start::explain_failure(ctx, stage, &problems)),
+            Progress::Failed(problems) => {
+                return Err(start::explain_failure(ctx, stage, &problems));
+            }
             Progress::Waiting(_) => {}
         }
         self.next = Instant::now() + Duration::from_millis(500);
@@ -109,8 +123,12 @@ impl Ready {
 
 /// Opens the page with the desktop's own opener; where there is none the address is enough.
 fn open_page(ctx: &Ctx, wanted: bool, port: Option<u16>) -> Result<()> {
-    let Some(port) = port.filter(|_| wanted) else { return Ok(()) };
-    let opener = ["xdg-open", "open"].into_iter().find(|program| which::which(program).is_ok());
+    let Some(port) = port.filter(|_| wanted) else {
+        return Ok(());
+    };
+    let opener = ["xdg-open", "open"]
+        .into_iter()
+        .find(|program| which::which(program).is_ok());
     match opener {
         Some(opener) => ctx.run(ctx.sh.cmd(opener).arg(format!("http://127.0.0.1:{port}/"))),
         None => {

@@ -30,10 +30,18 @@ pub(crate) fn load(ctx: &Ctx, name: &str) -> Result<Facts> {
     let project = Project::load(&ctx.root)?;
     let directory = project.environment(name)?;
     let shown = |file: &str| format!("environments/{name}/{file}");
-    let environment =
-        environment::load(&directory.join("environment.toml"), &shown("environment.toml"))?;
+    let environment = environment::load(
+        &directory.join("environment.toml"),
+        &shown("environment.toml"),
+    )?;
     let schema = schema::load(&directory.join(".env.example"), &shown(".env.example"))?;
-    Ok(Facts { project, name: name.to_owned(), directory, environment, schema })
+    Ok(Facts {
+        project,
+        name: name.to_owned(),
+        directory,
+        environment,
+        schema,
+    })
 }
 
 impl Facts {
@@ -59,7 +67,8 @@ pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
     let files = facts.compose_files();
     let merged = ctx.read(compose::config(&ctx.sh, &files))?;
     let overlay_has_facts = files.get(1).is_some_and(|overlay| {
-        std::fs::read_to_string(ctx.root.join(overlay)).is_ok_and(|text| text.contains("x-stevedore"))
+        std::fs::read_to_string(ctx.root.join(overlay))
+            .is_ok_and(|text| text.contains("x-stevedore"))
     });
     let base = match overlay_has_facts {
         true => Some(ctx.read(compose::config(&ctx.sh, &files[..1]))?),
@@ -86,7 +95,26 @@ pub(crate) fn load_variables(facts: &Facts) -> Result<Variables> {
     if problems.is_empty() {
         return Ok(variables);
     }
-    Err(exit::problems(&format!("{name} does not fit .env.example"), &problems))
+    Err(exit::problems(
+        &format!("{name} does not fit .env.example"),
+        &problems,
+    ))
+}
+
+/// What the app gets to see: the public variables, then those of `.env`.
+///
+/// A dry run of the very first start has no `.env` yet, and needs none.
+pub(crate) fn settings(ctx: &Ctx, facts: &Facts) -> Result<BTreeMap<String, String>> {
+    let mut settings = facts.environment.variables.clone();
+    if !ctx.dry_run || facts.dotenv_path().exists() {
+        let secret = load_variables(facts)?;
+        settings.extend(
+            secret
+                .iter()
+                .map(|(name, value)| (name.clone(), value.reveal().into())),
+        );
+    }
+    Ok(settings)
 }
 
 /// Names that compose files use though nobody gives them a value, as problems.
@@ -112,7 +140,11 @@ fn undeclared(facts: &Facts, stack: &Stack) -> Vec<String> {
 /// Refuses compose files with a variable that would silently be empty.
 pub(crate) fn check_declared(facts: &Facts, stack: &Stack) -> Result<()> {
     let problems = undeclared(facts, stack);
-    if problems.is_empty() { Ok(()) } else { Err(exit::problems("undeclared variables", &problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(exit::problems("undeclared variables", &problems))
+    }
 }
 
 /// Makes `.env` where there is none, and adds what the schema has gained since.
@@ -126,7 +158,13 @@ pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
         Source::Generated { .. } | Source::Default(_) => !present.contains_key(*name),
         Source::Required | Source::Optional => !path.exists(),
     };
-    let added: Vec<&str> = facts.schema.variables.keys().filter(wanted).map(String::as_str).collect();
+    let added: Vec<&str> = facts
+        .schema
+        .variables
+        .keys()
+        .filter(wanted)
+        .map(String::as_str)
+        .collect();
     if added.is_empty() {
         return Ok(());
     }
@@ -134,7 +172,8 @@ pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
         let old = std::fs::read_to_string(&path)?;
         let fresh = facts.schema.fill(&present, &mut random_hex);
         let lines = fresh.lines().filter(|line| {
-            line.split_once('=').is_some_and(|(name, _)| added.contains(&name))
+            line.split_once('=')
+                .is_some_and(|(name, _)| added.contains(&name))
         });
         let added: String = lines.map(|line| format!("{line}\n")).collect();
         format!("{}\n{added}", old.trim_end_matches('\n'))
@@ -142,8 +181,16 @@ pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
         facts.schema.fill(&present, &mut random_hex)
     };
     ctx.write_secret(&path, text.as_bytes())?;
-    let what = if present.is_empty() { "created" } else { "completed" };
-    ctx.say(format_args!("{what} {} ({})", facts.dotenv_name(), added.join(", ")));
+    let what = if present.is_empty() {
+        "created"
+    } else {
+        "completed"
+    };
+    ctx.say(format_args!(
+        "{what} {} ({})",
+        facts.dotenv_name(),
+        added.join(", ")
+    ));
     Ok(())
 }
 
@@ -161,7 +208,9 @@ pub(crate) fn init(flags: EnvName, ctx: &Ctx) -> Result<()> {
     if ctx.dry_run {
         return Ok(());
     }
-    load_variables(&facts).map(drop).context("fill in what is missing, then run it again")?;
+    load_variables(&facts)
+        .map(drop)
+        .context("fill in what is missing, then run it again")?;
     ctx.say(format_args!("{} is complete", facts.dotenv_name()));
     Ok(())
 }
@@ -177,10 +226,16 @@ pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
         Err(error) => problems.push(format!("{error:#}")),
     }
     if problems.is_empty() {
-        ctx.say(format_args!("environment {} is complete and consistent", facts.name));
+        ctx.say(format_args!(
+            "environment {} is complete and consistent",
+            facts.name
+        ));
         return Ok(());
     }
-    Err(exit::problems(&format!("environment {} has problems", facts.name), &problems))
+    Err(exit::problems(
+        &format!("environment {} has problems", facts.name),
+        &problems,
+    ))
 }
 
 pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
@@ -202,7 +257,10 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
         lines.insert(name.clone(), (shown, ".env"));
     }
     for (name, port) in &facts.environment.ports {
-        lines.insert(port_variable(name), (port.to_string(), "environment.toml [ports]"));
+        lines.insert(
+            port_variable(name),
+            (port.to_string(), "environment.toml [ports]"),
+        );
     }
     for (name, (value, source)) in &lines {
         match ctx.json {
@@ -217,12 +275,17 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
 
 /// The variable by which compose files learn a published port.
 pub(crate) fn port_variable(port: &str) -> String {
-    format!("STEVEDORE_PORT_{}", port.to_ascii_uppercase().replace('-', "_"))
+    format!(
+        "STEVEDORE_PORT_{}",
+        port.to_ascii_uppercase().replace('-', "_")
+    )
 }
 
 /// Names of services as given on the command line; unknown ones are usage errors.
 pub(crate) fn check_services(stack: &Stack, services: &[String]) -> Result<()> {
-    services.iter().try_for_each(|service| project::known("service", service, &stack.names()))
+    services
+        .iter()
+        .try_for_each(|service| project::known("service", service, &stack.names()))
 }
 
 /// The service that was named, or the main one.
@@ -233,6 +296,8 @@ pub(crate) fn service_or_main(stack: &Stack, named: Option<String>) -> Result<St
     }
     let list = stack.names().into_iter().collect::<Vec<_>>().join(", ");
     stack.main().map(str::to_owned).ok_or_else(|| {
-        exit::usage(format!("name a service ({list}), or mark one `x-stevedore: {{main: true}}`"))
+        exit::usage(format!(
+            "name a service ({list}), or mark one `x-stevedore: {{main: true}}`"
+        ))
     })
 }

@@ -3,6 +3,7 @@
 //! Every step looks first, so a second run changes nothing. Without an init system the engine is
 //! started as a process of its own session, which outlives us.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -70,10 +71,17 @@ fn missing_engine_packages(ctx: &Ctx) -> Vec<&'static str> {
     match doctor::engine(ctx) {
         Engine::Ready { .. } | Engine::Denied => Vec::new(),
         Engine::NoAnswer(_) if installed => {
-            let plugin = |cmd| ctx.ask(cmd, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
+            let plugin = |cmd| {
+                ctx.ask(cmd, ctx::QUESTION)
+                    .is_ok_and(|answer| answer.status.success())
+            };
             let complete = plugin(docker::buildx_version(&ctx.sh))
                 && plugin(crate::tools::compose::version(&ctx.sh));
-            if complete { Vec::new() } else { apt::ENGINE.to_vec() }
+            if complete {
+                Vec::new()
+            } else {
+                apt::ENGINE.to_vec()
+            }
         }
         _ => apt::ENGINE.to_vec(),
     }
@@ -89,13 +97,21 @@ pub(crate) fn mirrors() -> Result<Mirrors> {
     let mut texts = Vec::new();
     let lists = Path::new("/etc/apt/sources.list.d");
     let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
-    files.extend(std::fs::read_dir(lists).into_iter().flatten().flatten().map(|e| e.path()));
+    files.extend(
+        std::fs::read_dir(lists)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path()),
+    );
     files.sort();
     for file in files {
         texts.extend(std::fs::read_to_string(file));
     }
     apt::mirrors(&texts).ok_or_else(|| {
-        exit::missing("this machine's apt sources name no Debian mirror, so no Debian image can be made here")
+        exit::missing(
+            "this machine's apt sources name no Debian mirror, so no Debian image can be made here",
+        )
     })
 }
 
@@ -103,8 +119,8 @@ fn write_as_root(ctx: &Ctx, sudo: bool, path: &str, text: &str) -> Result<()> {
     if !sudo {
         return ctx.write(Path::new(path), text.as_bytes());
     }
-    let file = tempfile::NamedTempFile::new().context("can't create a temporary file")?;
-    std::fs::write(file.path(), text)?;
+    let mut file = tempfile::NamedTempFile::new().context("can't create a temporary file")?;
+    file.write_all(text.as_bytes())?;
     ctx.run(apt::install_file(&ctx.sh, file.path(), path))
 }
 
@@ -120,7 +136,9 @@ pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
         ctx.run(apt::enable_engine(&ctx.sh, sudo))?;
     } else {
         if !rustix::process::geteuid().is_root() && !ctx.dry_run {
-            return Err(exit::missing("no engine runs and no init system starts one; start it as root: sudo dockerd"));
+            return Err(exit::missing(
+                "no engine runs and no init system starts one; start it as root: sudo dockerd",
+            ));
         }
         let cmd = docker::dockerd(&ctx.sh, None);
         if ctx.skip(&cmd.to_string()) {

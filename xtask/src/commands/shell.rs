@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use anyhow::Result;
 
-use super::start::{self, Stage};
 use super::env;
+use super::start::{self, Stage};
 use crate::cli::Shell;
 use crate::ctx::Ctx;
 use crate::exit;

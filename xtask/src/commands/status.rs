@@ -14,7 +14,13 @@ impl Status {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let name = &self.environment;
         if let Some(host) = dev::running_host(ctx, name)? {
-            return show(ctx, name, "host", &[(host.processes, "running".into(), String::new())], host.port);
+            return show(
+                ctx,
+                name,
+                "host",
+                &[(host.processes, "running".into(), String::new())],
+                host.port,
+            );
         }
         if let Some(problem) = doctor::engine(ctx).problem() {
             super::env::load(ctx, name)?;
@@ -25,14 +31,18 @@ impl Status {
         let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
         let mut rows = Vec::new();
         for service in stage.stack.names() {
-            let found = containers.iter().find(|container| container.service == service);
+            let found = containers
+                .iter()
+                .find(|container| container.service == service);
             rows.push(match found {
                 Some(container) => (service, container.status.clone(), container.image.clone()),
                 None => (service, "not running".into(), String::new()),
             });
         }
-        let ports: BTreeSet<u16> =
-            containers.iter().flat_map(compose::Container::published).collect();
+        let ports: BTreeSet<u16> = containers
+            .iter()
+            .flat_map(compose::Container::published)
+            .collect();
         show(ctx, name, "docker", &rows, ports.first().copied())
     }
 }
@@ -56,7 +66,10 @@ fn show(
         }
         return Ok(());
     }
-    ctx.print(format_args!("{environment}: engine {engine}{}", url.map(|u| format!(", {u}")).unwrap_or_default()))?;
+    ctx.print(format_args!(
+        "{environment}: engine {engine}{}",
+        url.map(|u| format!(", {u}")).unwrap_or_default()
+    ))?;
     for (service, status, image) in rows {
         // An image's name ends in 64 digits; twelve tell it from others.
         let image = match image.split_once(":f-") {
@@ -86,16 +99,27 @@ fn listener(port: u16) -> Option<String> {
     const LISTEN: &str = "0A";
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
     let wanted = format!(":{port:04X}");
-    let inode = tables.iter().flatten().flat_map(|table| table.lines()).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
-        matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
-    })?;
+    let inode = tables
+        .iter()
+        .flatten()
+        .flat_map(|table| table.lines())
+        .find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
+            matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
+        })?;
     let socket = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
-        let open = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-        if open.into_iter().any(|target| target.as_os_str() == socket.as_str()) {
+        let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        let open = files
+            .flatten()
+            .filter_map(|file| std::fs::read_link(file.path()).ok());
+        if open
+            .into_iter()
+            .any(|target| target.as_os_str() == socket.as_str())
+        {
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             let pid = process.file_name().to_string_lossy().into_owned();
             return Some(format!("{} (process {pid})", name.trim()));

@@ -15,7 +15,10 @@ impl Stop {
         let stage = start::existing(ctx, &self.environment)?;
         ctx.run(compose::down(&ctx.sh, &stage.target))?;
         if !ctx.dry_run {
-            ctx.say(format_args!("{} is stopped; its data is kept", self.environment));
+            ctx.say(format_args!(
+                "{} is stopped; its data is kept",
+                self.environment
+            ));
         }
         Ok(())
     }

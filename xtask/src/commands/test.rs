@@ -30,7 +30,9 @@ pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
     let mut stack = env::load_stack(ctx, &facts)?;
     let mut names = BTreeSet::new();
     for service in stack.services.values_mut() {
-        let Some(build) = &mut service.build else { continue };
+        let Some(build) = &mut service.build else {
+            continue;
+        };
         let text = std::fs::read_to_string(ctx.root.join(&build.dockerfile))
             .with_context(|| format!("can't read {}", build.dockerfile))?;
         if dockerfile::has_stage(&text, STAGE) {
@@ -40,16 +42,22 @@ pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
     }
     let names: Vec<String> = names.into_iter().collect();
     if names.is_empty() {
-        ctx.say(format_args!("no Dockerfile has a stage `{STAGE}`: nothing to run"));
+        ctx.say(format_args!(
+            "no Dockerfile has a stage `{STAGE}`: nothing to run"
+        ));
         return Ok(());
     }
     // Its records are its own: the dev images are not what was tested here.
-    let facts = env::Facts { name: "test".into(), ..facts };
-    build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &names)
-        .map_err(|error| match exit::code(&error) {
+    let facts = env::Facts {
+        name: "test".into(),
+        ..facts
+    };
+    build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &names).map_err(|error| {
+        match exit::code(&error) {
             exit::FAILED => exit::gate(format!("the tests did not pass: {error:#}")),
             _ => error,
-        })?;
+        }
+    })?;
     ctx.say(format_args!("the tests of {} passed", names.join(", ")));
     Ok(())
 }

@@ -32,7 +32,10 @@ enum Token {
     /// `**` at the end: everything.
     Rest,
     /// `[a-z]`, `[^a-z]`.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Ignore {
@@ -54,7 +57,9 @@ impl Ignore {
             }
             let cleaned = clean(pattern);
             let Some(tokens) = tokens(&cleaned) else {
-                bail!("line {line}: {pattern:?} is not a valid pattern (an unclosed `[`, an empty or open range)");
+                bail!(
+                    "line {line}: {pattern:?} is not a valid pattern (an unclosed `[`, an empty or open range)"
+                );
             };
             patterns.push(Pattern { exception, tokens });
         }
@@ -99,7 +104,11 @@ fn clean(pattern: &str) -> String {
             part => parts.push(part),
         }
     }
-    if parts.is_empty() { if rooted { "/".into() } else { ".".into() } } else { parts.join("/") }
+    if parts.is_empty() {
+        if rooted { "/".into() } else { ".".into() }
+    } else {
+        parts.join("/")
+    }
 }
 
 /// The tokens of a cleaned pattern, or `None` where Go's `filepath.Match` finds it malformed.
@@ -111,7 +120,11 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
             '*' if chars.peek() == Some(&'*') => {
                 chars.next();
                 chars.next_if_eq(&'/');
-                if chars.peek().is_none() { Token::Rest } else { Token::Directories }
+                if chars.peek().is_none() {
+                    Token::Rest
+                } else {
+                    Token::Directories
+                }
             }
             '*' => Token::Star,
             '?' => Token::One,
@@ -132,7 +145,11 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> 
             return Some(Token::Class { negated, ranges });
         }
         let low = class_char(chars)?;
-        let high = if chars.next_if_eq(&'-').is_some() { class_char(chars)? } else { low };
+        let high = if chars.next_if_eq(&'-').is_some() {
+            class_char(chars)?
+        } else {
+            low
+        };
         ranges.push((low, high));
     }
 }
@@ -155,7 +172,10 @@ fn matches(tokens: &[Token], path: &[char]) -> bool {
         let mut next = vec![false; path.len() + 1];
         match token {
             Token::Rest => {
-                let first = reached.iter().position(|&here| here).unwrap_or(path.len() + 1);
+                let first = reached
+                    .iter()
+                    .position(|&here| here)
+                    .unwrap_or(path.len() + 1);
                 next[first.min(path.len() + 1)..].fill(true);
             }
             Token::Directories => {

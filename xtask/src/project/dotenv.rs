@@ -46,7 +46,10 @@ pub(crate) fn load(path: &Path, name: &str) -> Result<Variables> {
     }
     let me = rustix::process::geteuid().as_raw();
     if meta.uid() != me && me != 0 {
-        anyhow::bail!("{name} belongs to user {}, not to you: chown it", meta.uid());
+        anyhow::bail!(
+            "{name} belongs to user {}, not to you: chown it",
+            meta.uid()
+        );
     }
     if meta.permissions().mode() & 0o077 != 0 {
         anyhow::bail!("{name} can be read by other users: chmod 600 {name}");
@@ -55,7 +58,8 @@ pub(crate) fn load(path: &Path, name: &str) -> Result<Variables> {
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("{name} is not UTF-8 text; save it as UTF-8"))?;
     let parsed = parse(&text);
-    parsed.map_err(|problems| exit::problems(&format!("can't use {name}"), &in_file(name, &problems)))
+    parsed
+        .map_err(|problems| exit::problems(&format!("can't use {name}"), &in_file(name, &problems)))
 }
 
 /// A problem on a line, counted from 1.
@@ -66,7 +70,10 @@ pub(crate) struct Problem {
 }
 
 pub(crate) fn in_file(name: &str, problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(|problem| format!("{name}:{}: {}", problem.line, problem.message)).collect()
+    problems
+        .iter()
+        .map(|problem| format!("{name}:{}: {}", problem.line, problem.message))
+        .collect()
 }
 
 /// All the variables of a text, or all its problems.
@@ -100,7 +107,11 @@ pub(crate) fn parse(text: &str) -> Result<Variables, Vec<Problem>> {
             }
         }
     }
-    if problems.is_empty() { Ok(variables) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(variables)
+    } else {
+        Err(problems)
+    }
 }
 
 /// One `KEY=value`. The message never repeats the value: it may be a secret.
@@ -141,7 +152,9 @@ fn check_value(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     if value.trim() != value {
-        return Err(format!("the value of {key} has white space at an end; remove it"));
+        return Err(format!(
+            "the value of {key} has white space at an end; remove it"
+        ));
     }
     if value.contains('$') {
         return Err(format!(
@@ -156,14 +169,18 @@ fn check_value(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     if value.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(format!("the value of {key} holds a control character; remove it"));
+        return Err(format!(
+            "the value of {key} holds a control character; remove it"
+        ));
     }
     Ok(())
 }
 
 pub(crate) fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -171,11 +188,30 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// the tools that read it.
 fn obeyed_by_tools(name: &str) -> bool {
     const NAMES: [&str; 13] = [
-        "PATH", "HOME", "USER", "SHELL", "IFS", "ENV", "BASH_ENV", "TMPDIR", "SSL_CERT_FILE",
-        "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+        "PATH",
+        "HOME",
+        "USER",
+        "SHELL",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "TMPDIR",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
     ];
     const FAMILIES: [&str; 10] = [
-        "LD_", "DYLD_", "DOCKER_", "COMPOSE_", "BUILDKIT_", "BUILDX_", "GIT_", "AWS_", "CARGO_",
+        "LD_",
+        "DYLD_",
+        "DOCKER_",
+        "COMPOSE_",
+        "BUILDKIT_",
+        "BUILDX_",
+        "GIT_",
+        "AWS_",
+        "CARGO_",
         "STEVEDORE_",
     ];
     NAMES.contains(&name.to_ascii_uppercase().as_str())

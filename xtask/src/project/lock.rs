@@ -47,14 +47,17 @@ pub(crate) fn parse(text: &str) -> Result<Lock> {
 impl Lock {
     pub(crate) fn text(&self) -> Result<String> {
         let body = toml::to_string(self).context("can't write the lock as TOML")?;
-        Ok(format!("# Written by `cargo xtask image update`. Commit it.\n\n{body}"))
+        Ok(format!(
+            "# Written by `cargo xtask image update`. Commit it.\n\n{body}"
+        ))
     }
 }
 
 /// Seconds since 1970 of an epoch such as `2026-11-21T09:46:00Z`.
 pub(crate) fn epoch_seconds(epoch: &str) -> Result<u64> {
-    let time = humantime::parse_rfc3339(epoch)
-        .with_context(|| format!("epoch {epoch:?} is not a UTC time such as 2026-11-21T09:46:00Z"))?;
+    let time = humantime::parse_rfc3339(epoch).with_context(|| {
+        format!("epoch {epoch:?} is not a UTC time such as 2026-11-21T09:46:00Z")
+    })?;
     Ok(time.duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
 }
 

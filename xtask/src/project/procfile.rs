@@ -28,12 +28,19 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Process>, Vec<Problem>> {
         match parse_line(content) {
             Err(message) => problems.push(Problem { line, message }),
             Ok((name, _)) if processes.iter().any(|process| process.name == name) => {
-                problems.push(Problem { line, message: format!("{name} is here already") });
+                problems.push(Problem {
+                    line,
+                    message: format!("{name} is here already"),
+                });
             }
             Ok((name, words)) => processes.push(Process { name, words, line }),
         }
     }
-    if problems.is_empty() { Ok(processes) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(processes)
+    } else {
+        Err(problems)
+    }
 }
 
 fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
@@ -45,7 +52,9 @@ fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
     }
     const SHELL: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"];
     if let Some(word) = words.iter().find(|word| SHELL.contains(&word.as_str())) {
-        return Err(format!("`{word}` needs a shell; put the command into a script and name that"));
+        return Err(format!(
+            "`{word}` needs a shell; put the command into a script and name that"
+        ));
     }
     if words[0].contains('=') {
         return Err("settings in front of a command need a shell; put them into .env".into());

@@ -118,8 +118,16 @@ impl Image {
     pub(crate) fn content(&self) -> String {
         let config = &self.config;
         let seen = serde_json::json!([
-            self.root.layers, config.user, config.working_dir, config.env, config.entrypoint,
-            config.cmd, config.shell, config.volumes, config.exposed_ports, config.on_build,
+            self.root.layers,
+            config.user,
+            config.working_dir,
+            config.env,
+            config.entrypoint,
+            config.cmd,
+            config.shell,
+            config.volumes,
+            config.exposed_ports,
+            config.on_build,
             config.stop_signal,
         ]);
         format!("sha256:{}", hex::encode(Sha256::digest(seen.to_string())))
@@ -156,19 +164,28 @@ pub(crate) fn remove_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s>
 /// All containers made from an image, running or not.
 pub(crate) fn containers_of<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
     let filter = format!("ancestor={image}");
-    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
+    cmd!(
+        sh,
+        "docker container ls --all --no-trunc --filter {filter} --format json"
+    )
 }
 
 /// All containers of a compose project, running or not.
 pub(crate) fn containers_of_project<'s>(sh: &'s Shell, project: &str) -> Cmd<'s> {
     let filter = format!("label=com.docker.compose.project={project}");
-    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
+    cmd!(
+        sh,
+        "docker container ls --all --no-trunc --filter {filter} --format json"
+    )
 }
 
 /// The running container that publishes a port.
 pub(crate) fn container_on_port(sh: &Shell, port: u16) -> Cmd<'_> {
     let filter = format!("publish={port}");
-    cmd!(sh, "docker container ls --no-trunc --filter {filter} --format json")
+    cmd!(
+        sh,
+        "docker container ls --no-trunc --filter {filter} --format json"
+    )
 }
 
 /// One line of `docker container ls --format json`.
@@ -183,8 +200,14 @@ pub(crate) struct Container {
 impl Container {
     /// A label's value; docker prints them as `a=1,b=2`, so a value with a comma is cut there.
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
-        let pairs = self.labels.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+        let pairs = self
+            .labels
+            .split(',')
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -196,5 +219,8 @@ pub(crate) fn parse_containers(stdout: &str) -> Result<Vec<Container>> {
 /// The packages of a Debian image, one `name version` a line.
 pub(crate) fn packages<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
     let format = "${Package} ${Version}\n";
-    cmd!(sh, "docker container run --rm --network none --entrypoint dpkg-query {image} --show --showformat {format}")
+    cmd!(
+        sh,
+        "docker container run --rm --network none --entrypoint dpkg-query {image} --show --showformat {format}"
+    )
 }

@@ -52,8 +52,12 @@ fn log_path(ctx: &Ctx, environment: &str) -> PathBuf {
 
 /// The supervisor of an environment, when one runs.
 pub(crate) fn running(ctx: &Ctx, environment: &str) -> Result<Option<Running>> {
-    let Ok(text) = std::fs::read_to_string(state_path(ctx, environment)) else { return Ok(None) };
-    let Ok(running) = serde_json::from_str::<Running>(&text) else { return Ok(None) };
+    let Ok(text) = std::fs::read_to_string(state_path(ctx, environment)) else {
+        return Ok(None);
+    };
+    let Ok(running) = serde_json::from_str::<Running>(&text) else {
+        return Ok(None);
+    };
     let alive = group::start_time(running.pid) == Some(running.started);
     Ok(alive.then_some(running))
 }
@@ -130,13 +134,19 @@ fn prepare(ctx: &Ctx, port: Option<u16>) -> Result<HostStage> {
         format!("can't read {name}, which the host engine runs; use Docker: `cargo xtask setup`")
     })?;
     let parsed = procfile::parse(&text).map_err(|problems| {
-        exit::problems(&format!("can't use {name}"), &dotenv::in_file(&name, &problems))
+        exit::problems(
+            &format!("can't use {name}"),
+            &dotenv::in_file(&name, &problems),
+        )
     })?;
     let mut stage = HostStage {
         release: None,
         test: None,
         processes: Vec::new(),
-        setting: Setting { directory: ctx.root.clone(), variables },
+        setting: Setting {
+            directory: ctx.root.clone(),
+            variables,
+        },
         port,
     };
     for process in parsed {
@@ -145,15 +155,22 @@ fn prepare(ctx: &Ctx, port: Option<u16>) -> Result<HostStage> {
             .iter()
             .map(|word| substitute(word, &mut |name| stage.setting.variables.get(name).cloned()))
             .collect();
-        let words = words.map_err(|message| anyhow::anyhow!("{name}:{}: {message}", process.line))?;
-        let ready = Process { name: process.name.clone(), words };
+        let words =
+            words.map_err(|message| anyhow::anyhow!("{name}:{}: {message}", process.line))?;
+        let ready = Process {
+            name: process.name.clone(),
+            words,
+        };
         match process.name.as_str() {
             RELEASE => stage.release = Some(ready),
             TEST => stage.test = Some(ready),
             _ => stage.processes.push(ready),
         }
     }
-    anyhow::ensure!(!stage.processes.is_empty(), "{name} names no process to run");
+    anyhow::ensure!(
+        !stage.processes.is_empty(),
+        "{name} names no process to run"
+    );
     Ok(stage)
 }
 
@@ -164,11 +181,7 @@ fn variables(ctx: &Ctx, facts: &Facts, port: Option<u16>) -> Result<BTreeMap<Str
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("can't create {}", ctx.relative(&directory).display()))?;
     }
-    let mut variables = facts.environment.variables.clone();
-    if !(ctx.dry_run && !facts.dotenv_path().exists()) {
-        let secret = env::load_variables(facts)?;
-        variables.extend(secret.iter().map(|(name, value)| (name.clone(), value.reveal().into())));
-    }
+    let mut variables = env::settings(ctx, facts)?;
     variables.insert("STEVEDORE_STATE".into(), directory.display().to_string());
     variables.insert("STEVEDORE_COMMIT".into(), start::commit(ctx));
     if let Some(port) = port {
@@ -188,8 +201,13 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
         return Ok(());
     }
     let stop = || ctx.interrupted();
-    let ended =
-        supervise::run(std::slice::from_ref(process), setting, show, &stop, &mut || Ok(()))?;
+    let ended = supervise::run(
+        std::slice::from_ref(process),
+        setting,
+        show,
+        &stop,
+        &mut || Ok(()),
+    )?;
     match ended {
         Ended::Asked => Err(exit::interrupted()),
         Ended::Process { status, .. } if status.success() => Ok(()),
@@ -199,8 +217,16 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
 
 /// Prints each line behind the name of its process, in a colour of its own on a terminal.
 fn printer(processes: &[Process]) -> Show {
-    let names: Vec<String> = processes.iter().map(|process| process.name.clone()).collect();
-    let width = names.iter().map(String::len).max().unwrap_or(0).max(RELEASE.len());
+    let names: Vec<String> = processes
+        .iter()
+        .map(|process| process.name.clone())
+        .collect();
+    let width = names
+        .iter()
+        .map(String::len)
+        .max()
+        .unwrap_or(0)
+        .max(RELEASE.len());
     Arc::new(move |name, line| {
         use std::io::Write;
         const COLORS: [anstyle::AnsiColor; 5] = [
@@ -210,7 +236,10 @@ fn printer(processes: &[Process]) -> Show {
             anstyle::AnsiColor::Yellow,
             anstyle::AnsiColor::Blue,
         ];
-        let index = names.iter().position(|known| known == name).unwrap_or(names.len());
+        let index = names
+            .iter()
+            .position(|known| known == name)
+            .unwrap_or(names.len());
         let style = COLORS[index % COLORS.len()].on_default();
         let _ = writeln!(anstream::stdout(), "{style}{name:width$} |{style:#} {line}");
     })
@@ -218,21 +247,29 @@ fn printer(processes: &[Process]) -> Show {
 
 fn announce_self(ctx: &Ctx, stage: &HostStage) -> Result<()> {
     let pid = std::process::id();
-    let names: Vec<&str> = stage.processes.iter().map(|process| process.name.as_str()).collect();
+    let names: Vec<&str> = stage
+        .processes
+        .iter()
+        .map(|process| process.name.as_str())
+        .collect();
     let running = Running {
         pid,
         started: group::start_time(pid).unwrap_or_default(),
         port: stage.port,
         processes: names.join(", "),
     };
-    ctx.write_cache(&state_path(ctx, ENVIRONMENT), &serde_json::to_vec(&running)?)
+    ctx.write_cache(
+        &state_path(ctx, ENVIRONMENT),
+        &serde_json::to_vec(&running)?,
+    )
 }
 
 fn announce(ctx: &Ctx, port: Option<u16>) -> Result<()> {
     let Some(port) = port else { return Ok(()) };
     let url = format!("http://127.0.0.1:{port}/");
     match ctx.json {
-        true => ctx.event(&serde_json::json!({"event": "ready", "environment": ENVIRONMENT, "url": url})),
+        true => ctx
+            .event(&serde_json::json!({"event": "ready", "environment": ENVIRONMENT, "url": url})),
         false => ctx.print(format_args!("{ENVIRONMENT} answers on {url}")),
     }
 }
@@ -278,11 +315,16 @@ fn detach(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<()> {
 
 /// Ends the supervisor of an environment and waits for it; false when none runs.
 pub(crate) fn stop(ctx: &Ctx, environment: &str) -> Result<bool> {
-    let Some(running) = running(ctx, environment)? else { return Ok(false) };
+    let Some(running) = running(ctx, environment)? else {
+        return Ok(false);
+    };
     if ctx.skip(&format!("kill -TERM {}", running.pid)) {
         return Ok(true);
     }
-    let pid = i32::try_from(running.pid).ok().and_then(Pid::from_raw).context("bad process id")?;
+    let pid = i32::try_from(running.pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("bad process id")?;
     kill_process(pid, Signal::TERM).context("can't end the supervisor")?;
     while self::running(ctx, environment)?.is_some() {
         std::thread::sleep(Duration::from_millis(50));
@@ -309,15 +351,17 @@ pub(crate) fn logs(ctx: &Ctx, environment: &str, tail: u32, follow: bool) -> Res
 /// Runs the Procfile's `test` process.
 pub(crate) fn test(ctx: &Ctx) -> Result<()> {
     let facts = env::load(ctx, ENVIRONMENT)?;
-    let free = facts.environment.main_port().filter(|port| status::is_free(*port));
+    let free = facts
+        .environment
+        .main_port()
+        .filter(|port| status::is_free(*port));
     let stage = prepare(ctx, free.or(Some(0)))?;
     let test = stage.test.with_context(|| {
         format!("environments/{ENVIRONMENT}/Procfile has no `{TEST}:` line; use Docker: `cargo xtask setup`")
     })?;
     let show = printer(std::slice::from_ref(&test));
-    run_once(ctx, &test, &stage.setting, &show)
-        .map_err(|error| match exit::code(&error) {
-            exit::FAILED => exit::gate(format!("{error:#}")),
-            _ => error,
-        })
+    run_once(ctx, &test, &stage.setting, &show).map_err(|error| match exit::code(&error) {
+        exit::FAILED => exit::gate(format!("{error:#}")),
+        _ => error,
+    })
 }

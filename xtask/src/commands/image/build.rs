@@ -65,7 +65,11 @@ pub(crate) fn build(
     };
     let seconds = started.elapsed().as_secs_f64();
     for planned in &plan.images {
-        let status = if planned.found.is_some() { "fresh" } else { "built" };
+        let status = if planned.found.is_some() {
+            "fresh"
+        } else {
+            "built"
+        };
         report(ctx, planned, status, seconds)?;
     }
     if ctx.dry_run || built.is_empty() {
@@ -74,7 +78,10 @@ pub(crate) fn build(
     let plan = look()?;
     if let Some(planned) = plan.dirty().next() {
         let image = &planned.recipe.image;
-        bail!("{image} was edited right after the build ({}); run it again", planned.reason);
+        bail!(
+            "{image} was edited right after the build ({}); run it again",
+            planned.reason
+        );
     }
     Ok(plan)
 }
@@ -95,7 +102,10 @@ fn ensure_externals(ctx: &Ctx, plan: &Plan, lock: &Lock) -> Result<BTreeMap<Stri
 /// One call for all dirty images; target -> image id.
 fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String, String>> {
     for planned in plan.dirty() {
-        ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason));
+        ctx.say(format_args!(
+            "building {}: {}",
+            planned.recipe.image, planned.reason
+        ));
     }
     let workshop = ctx.state().join(&facts.name).join("build");
     if !ctx.dry_run {
@@ -104,13 +114,21 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     }
     let private = match ctx.dry_run {
         true => None,
-        false => Some(tempfile::Builder::new().prefix("context-").tempdir_in(&workshop)?),
+        false => Some(
+            tempfile::Builder::new()
+                .prefix("context-")
+                .tempdir_in(&workshop)?,
+        ),
     };
-    let private_path = private.as_ref().map_or(workshop.as_path(), |private| private.path());
+    let private_path = private
+        .as_ref()
+        .map_or(workshop.as_path(), |private| private.path());
     let mut definition = bake::Definition::default();
     for planned in plan.dirty() {
         let target = target(ctx, plan, planned, private_path)?;
-        definition.target.insert(planned.recipe.image.clone(), target);
+        definition
+            .target
+            .insert(planned.recipe.image.clone(), target);
     }
     let definition_path = workshop.join("bake.json");
     let metadata_path = private_path.join("metadata.json");
@@ -120,7 +138,11 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     let bar = ctx.spinner(format!("building {}", targets.join(", ")));
     let mut seen = BTreeSet::new();
     let built = ctx.run_lines(cmd, &mut |line| {
-        let step: String = bake::step(line).unwrap_or_default().chars().take(STEP_WIDTH).collect();
+        let step: String = bake::step(line)
+            .unwrap_or_default()
+            .chars()
+            .take(STEP_WIDTH)
+            .collect();
         if step.is_empty() || !seen.insert(step.clone()) {
             return;
         }
@@ -136,7 +158,8 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     if ctx.dry_run {
         return Ok(BTreeMap::new());
     }
-    let metadata = std::fs::read_to_string(&metadata_path).context("the builder left no metadata")?;
+    let metadata =
+        std::fs::read_to_string(&metadata_path).context("the builder left no metadata")?;
     let ids = bake::parse_metadata(&metadata)?;
     record(ctx, facts, plan, &ids)?;
     Ok(ids)
@@ -168,16 +191,26 @@ fn target(ctx: &Ctx, plan: &Plan, planned: &Planned, private: &Path) -> Result<b
     if !ctx.dry_run {
         std::os::unix::fs::symlink(ctx.root.join(&recipe.context), &context)?;
         std::fs::create_dir(&instructions)?;
-        std::fs::copy(ctx.root.join(&recipe.dockerfile), instructions.join("Dockerfile"))?;
+        std::fs::copy(
+            ctx.root.join(&recipe.dockerfile),
+            instructions.join("Dockerfile"),
+        )?;
         let ignore = ctx.root.join(format!("{}.dockerignore", recipe.dockerfile));
         if ignore.exists() {
             std::fs::copy(ignore, instructions.join("Dockerfile.dockerignore"))?;
         }
     }
-    Ok(definition(plan, planned, context, instructions.join("Dockerfile")))
+    Ok(definition(
+        ctx,
+        plan,
+        planned,
+        context,
+        instructions.join("Dockerfile"),
+    ))
 }
 
 fn definition(
+    ctx: &Ctx,
     plan: &Plan,
     planned: &Planned,
     context: std::path::PathBuf,
@@ -197,7 +230,6 @@ fn definition(
         let reference = external::reference(name, &planned.inputs.epoch);
         contexts.insert(name.clone(), format!("docker-image://{reference}"));
     }
-    let certificates = std::env::var_os("SSL_CERT_FILE").filter(|path| Path::new(path).is_file());
     bake::Target {
         context,
         dockerfile,
@@ -210,8 +242,9 @@ fn definition(
         contexts,
         platforms: vec![planned.inputs.platform.clone()],
         output: vec!["type=docker".into()],
-        secret: certificates
-            .map(|path| format!("id={CERTIFICATES},src={}", path.to_string_lossy()))
+        secret: ctx
+            .certificates()
+            .map(|path| format!("id={CERTIFICATES},src={}", path.display()))
             .into_iter()
             .collect(),
     }
@@ -221,7 +254,11 @@ fn definition(
 fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>) -> Result<()> {
     for planned in plan.dirty() {
         let (dockerfile, entries) = plan::read_files(ctx, &planned.recipe)?;
-        let now = crate::fingerprint::Inputs { dockerfile, entries, ..planned.inputs.clone() };
+        let now = crate::fingerprint::Inputs {
+            dockerfile,
+            entries,
+            ..planned.inputs.clone()
+        };
         if now != planned.inputs {
             let recipe = &planned.recipe;
             let all = crate::fingerprint::reason::differences(
@@ -239,7 +276,9 @@ fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>)
     }
     for planned in plan.dirty() {
         let image = &planned.recipe.image;
-        let id = ids.get(image).with_context(|| format!("the builder named no image for {image}"))?;
+        let id = ids
+            .get(image)
+            .with_context(|| format!("the builder named no image for {image}"))?;
         ctx.run(docker::tag(&ctx.sh, id, &planned.reference))?;
         let path = plan::record_path(ctx, &facts.name, image);
         ctx.write_cache(&path, &serde_json::to_vec(&planned.inputs)?)?;
@@ -257,7 +296,11 @@ fn report(ctx: &Ctx, planned: &Planned, status: &str, seconds: f64) -> Result<()
         }));
     }
     let id = short(&planned.fingerprint);
-    let status = if ctx.dry_run && status == "built" { "would build" } else { status };
+    let status = if ctx.dry_run && status == "built" {
+        "would build"
+    } else {
+        status
+    };
     match planned.reason.as_str() {
         "" => ctx.print(format_args!("{status:7} {image} {id}")),
         reason => ctx.print(format_args!("{status:7} {image} {id}: {reason}")),

@@ -17,10 +17,19 @@ impl ImageDestroy {
         let platform = doctor::require_engine(ctx)?;
         let plan = plan::plan(ctx, &facts, &stack, &lock::load(&ctx.root)?, &platform)?;
         // Exactly the named ones: what they are built from may serve other images.
-        let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
-        self.images.iter().try_for_each(|name| crate::project::known("image", name, &known))?;
+        let known = plan
+            .images
+            .iter()
+            .map(|planned| planned.recipe.image.clone())
+            .collect();
+        self.images
+            .iter()
+            .try_for_each(|name| crate::project::known("image", name, &known))?;
         let wanted = |name: &String| self.images.is_empty() || self.images.contains(name);
-        let found = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
+        let found = plan
+            .images
+            .iter()
+            .filter(|planned| wanted(&planned.recipe.image));
         let found: Vec<(&String, &String)> = found
             .filter_map(|planned| Some((&planned.reference, &planned.found.as_ref()?.id)))
             .collect();
@@ -38,9 +47,14 @@ impl ImageDestroy {
             ctx.say("none of these images is here");
             return Ok(());
         }
-        let references: Vec<String> = found.iter().map(|(reference, _)| (*reference).clone()).collect();
+        let references: Vec<String> = found
+            .iter()
+            .map(|(reference, _)| (*reference).clone())
+            .collect();
         ctx.run(docker::remove_images(&ctx.sh, &references))?;
-        references.iter().try_for_each(|reference| ctx.print(format_args!("removed {reference}")))
+        references
+            .iter()
+            .try_for_each(|reference| ctx.print(format_args!("removed {reference}")))
     }
 }
 

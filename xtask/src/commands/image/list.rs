@@ -18,7 +18,11 @@ impl ImageList {
         for planned in &plan.images {
             let image = &planned.recipe.image;
             let megabytes = planned.found.as_ref().map(|found| found.size / 1_000_000);
-            let status = if planned.found.is_some() { "fresh" } else { "dirty" };
+            let status = if planned.found.is_some() {
+                "fresh"
+            } else {
+                "dirty"
+            };
             if ctx.json {
                 ctx.event(&serde_json::json!({
                     "event": "image", "image": image, "fingerprint": planned.fingerprint,

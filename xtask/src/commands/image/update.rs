@@ -11,8 +11,8 @@ use anyhow::Result;
 use super::plan::Plan;
 use super::{build, external};
 use crate::cli::ImageUpdate;
-use crate::commands::env::{self, Facts};
 use crate::commands::doctor;
+use crate::commands::env::{self, Facts};
 use crate::ctx::{Ctx, QUESTION};
 use crate::project::image::recipes;
 use crate::project::lock::{self, Lock};
@@ -28,9 +28,14 @@ impl ImageUpdate {
             true => project.environments.iter().cloned().collect(),
             false => self.environments,
         };
-        names.iter().try_for_each(|name| known("environment", name, &project.environments))?;
+        names
+            .iter()
+            .try_for_each(|name| known("environment", name, &project.environments))?;
         let old = lock::load(&ctx.root).unwrap_or_default();
-        let mut new = Lock { epoch: lock::epoch(SystemTime::now()), external: BTreeMap::new() };
+        let mut new = Lock {
+            epoch: lock::epoch(SystemTime::now()),
+            external: BTreeMap::new(),
+        };
         let mut environments = Vec::new();
         for name in &names {
             let facts = env::load(ctx, name)?;
@@ -57,7 +62,11 @@ impl ImageUpdate {
             return Ok(());
         }
         show(ctx, &before, &after)?;
-        ctx.say(format_args!("{} moved to {}; review and commit it", lock::PATH, new.epoch));
+        ctx.say(format_args!(
+            "{} moved to {}; review and commit it",
+            lock::PATH,
+            new.epoch
+        ));
         Ok(())
     }
 }
@@ -78,12 +87,26 @@ type Packages = BTreeMap<String, BTreeMap<String, String>>;
 fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
     let mut all = Packages::new();
     for planned in &plan.images {
-        let Some(found) = &planned.found else { continue };
+        let Some(found) = &planned.found else {
+            continue;
+        };
         let answer = ctx.ask(docker::packages(&ctx.sh, &found.id), QUESTION * 2)?;
-        let lines = answer.stdout.lines().filter_map(|line| line.split_once(' '));
-        let list = lines.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
-        let target = planned.recipe.target.as_deref().map(|target| format!(" ({target})"));
-        all.insert(format!("{}{}", planned.recipe.image, target.unwrap_or_default()), list);
+        let lines = answer
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once(' '));
+        let list = lines
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .collect();
+        let target = planned
+            .recipe
+            .target
+            .as_deref()
+            .map(|target| format!(" ({target})"));
+        all.insert(
+            format!("{}{}", planned.recipe.image, target.unwrap_or_default()),
+            list,
+        );
     }
     Ok(all)
 }
@@ -91,12 +114,18 @@ fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
 fn show(ctx: &Ctx, before: &Packages, after: &Packages) -> Result<()> {
     for (image, new) in after {
         let Some(old) = before.get(image) else {
-            ctx.print(format_args!("{image}: {} packages (no earlier image to compare with)", new.len()))?;
+            ctx.print(format_args!(
+                "{image}: {} packages (no earlier image to compare with)",
+                new.len()
+            ))?;
             continue;
         };
         let changes = changes(old, new);
         if changes.is_empty() {
-            ctx.print(format_args!("{image}: {} packages, none changed", new.len()))?;
+            ctx.print(format_args!(
+                "{image}: {} packages, none changed",
+                new.len()
+            ))?;
         }
         for (package, old, new) in changes {
             match ctx.json {
@@ -118,6 +147,8 @@ type Change = (String, Option<String>, Option<String>);
 
 fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let pairs = names.into_iter().map(|name| (name.clone(), old.get(name).cloned(), new.get(name).cloned()));
+    let pairs = names
+        .into_iter()
+        .map(|name| (name.clone(), old.get(name).cloned(), new.get(name).cloned()));
     pairs.filter(|(_, old, new)| old != new).collect()
 }

@@ -1,0 +1,95 @@
+//! The command line itself: help, usage, exit codes, output streams.
+
+use expect_test::expect;
+
+use crate::dsl::Project;
+
+#[test]
+fn no_arguments_teach_and_are_a_usage_error() {
+    Project::new().xtask(&[]).exits(2).says("First time:").says("cargo xtask dev");
+}
+
+#[test]
+fn help_anywhere_never_acts() {
+    let mut project = Project::new();
+    project.log_docker();
+    for words in ["dev", "start prod", "image build", "image destroy dev", "ci", "setup", "env init"]
+    {
+        let arguments: Vec<&str> = words.split(' ').chain(["--help"]).collect();
+        project.xtask(&arguments).succeeds().prints("Usage: cargo xtask");
+    }
+    assert_eq!(project.calls(), Vec::<String>::new());
+    assert!(!project.path(".stevedore").exists());
+}
+
+#[test]
+fn unknown_command_and_bad_values_are_usage_errors() {
+    let project = Project::new();
+    for words in [
+        vec!["frobnicate"],
+        vec!["dev", "--port", "0"],
+        vec!["dev", "--port", "70000"],
+        vec!["dev", "--engine", "podman"],
+        vec!["run"],
+        vec!["logs", "dev", "--tail", "-1"],
+    ] {
+        project.xtask(&words).exits(2);
+    }
+}
+
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        Project::new().xtask(&["completions", shell]).succeeds().prints("image");
+    }
+}
+
+#[test]
+fn outside_a_project_the_error_says_where_it_looked_and_what_to_type() {
+    let empty = tempfile::tempdir().unwrap();
+    let path = empty.path().display().to_string();
+    let answer = Project::new().xtask(&["-C", &path, "env", "show"]);
+    // The last -C wins, as in git and make.
+    answer.exits(2);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["-C", &path, "env", "show"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap().replace(&path, "<dir>");
+    expect![[r#"
+        error: no project here: <dir> and the directories above it hold no docker/ and environments/
+          go to the project, or name it: cargo xtask -C DIR …
+    "#]]
+    .assert_eq(&said);
+}
+
+#[test]
+fn the_project_is_found_from_a_directory_inside_it() {
+    let project = Project::new();
+    project.mkdir("app/src").file("environments/dev/environment.toml", "[variables]\nA = \"1\"\n");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["env", "show"])
+        .current_dir(project.path("app/src"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "A=1  # environment.toml\n");
+}
+
+#[test]
+fn a_closed_stdout_is_no_crash() {
+    let project = Project::new();
+    let list: String = (0..20_000).map(|n| format!("V{n} = \"x\"\n")).collect();
+    project.file("environments/dev/environment.toml", format!("[variables]\n{list}"));
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["env", "show"])
+        .current_dir(project.root())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}

@@ -1,0 +1,418 @@
+//! A project in a temporary directory, the real binary in it, and what it answered.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything; only a hang takes that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Begins a test that needs a Docker engine; leaves the test where there is none.
+macro_rules! engine {
+    () => {
+        if !$crate::dsl::engine_answers(module_path!()) {
+            return;
+        }
+    };
+}
+pub(crate) use engine;
+
+/// Whether an engine answers. Where one must (CI), a missing one is a failure.
+pub(crate) fn engine_answers(test: &str) -> bool {
+    static ANSWERS: OnceLock<bool> = OnceLock::new();
+    static NOT_RUN: AtomicU32 = AtomicU32::new(0);
+    let answers = *ANSWERS.get_or_init(|| {
+        let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
+        cmd.is_ok_and(|output| output.status.success())
+    });
+    if !answers {
+        assert!(
+            std::env::var_os("STEVEDORE_REQUIRE_DOCKER").is_none(),
+            "no Docker engine answers, and this run requires one"
+        );
+        let count = NOT_RUN.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = std::thread::current().name().unwrap_or(test).to_owned();
+        let line = format!(
+            "not run, no Docker engine ({count} so far): {name}; all of them run with \
+             `cargo xtask ci --yes`\n"
+        );
+        // Past the capture of the test harness: nobody may take this for a pass.
+        use std::io::Write;
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    answers
+}
+
+/// A project that ends with the test, its containers, volumes and images too.
+pub(crate) struct Project {
+    directory: tempfile::TempDir,
+    /// The `name:` of its compose file: no two projects share one.
+    pub(crate) name: String,
+    variables: Vec<(String, String)>,
+    has_stack: bool,
+}
+
+impl Project {
+    /// An empty project: `docker/`, `environments/dev/` and nothing in them.
+    pub(crate) fn new() -> Project {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{}-{count}", std::process::id());
+        let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
+        let project = Project { directory, name, variables: Vec::new(), has_stack: false };
+        project.mkdir("docker").mkdir("environments/dev");
+        project
+    }
+
+    /// One image `app` that copies `app/`, on `base`, and a service that sleeps.
+    pub(crate) fn with_stack() -> Project {
+        let mut project = Project::new();
+        project.has_stack = true;
+        let lock = fs::read_to_string(repository().join("docker/stack.lock")).unwrap();
+        project
+            .file("docker/stack.lock", &lock)
+            .file("docker/base/Dockerfile", "FROM debian:trixie-slim\nRUN echo base > /base\n")
+            .file("docker/app/Dockerfile", "FROM base\nARG GREETING\nCOPY . /app\nWORKDIR /app\n")
+            .file("app/source.txt", "one\n")
+            .file("app/lib/other.txt", "other\n")
+            .compose(&[(
+                "app",
+                "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, \
+                 command: [sleep, infinity], init: true, stop_grace_period: 1s, \
+                 x-stevedore: {main: true}}",
+            )]);
+        project
+    }
+
+    /// Writes docker/compose.yml: each service on one line.
+    pub(crate) fn compose(&self, services: &[(&str, &str)]) -> &Project {
+        let list: String =
+            services.iter().map(|(name, service)| format!("  {name}: {service}\n")).collect();
+        self.file("docker/compose.yml", &format!("name: {}\nservices:\n{list}", self.name))
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    pub(crate) fn mkdir(&self, path: &str) -> &Project {
+        fs::create_dir_all(self.path(path)).unwrap();
+        self
+    }
+
+    pub(crate) fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Project {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    pub(crate) fn mode(&self, path: &str, mode: u32) -> &Project {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    /// A `.env` of dev as xtask would write it: for its owner only.
+    pub(crate) fn dotenv(&self, text: impl AsRef<[u8]>) -> &Project {
+        self.file("environments/dev/.env", text).mode("environments/dev/.env", 0o600)
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// A program that the binary finds before the machine's own. `real` in it is the real one.
+    pub(crate) fn fake(&mut self, program: &str, script: &str) -> &mut Project {
+        let real = which::which(program).map(|path| path.display().to_string()).unwrap_or_default();
+        let path = format!("fake/{program}");
+        self.file(&path, format!("#!/bin/sh\nreal={real}\n{script}\n")).mode(&path, 0o755);
+        let search = std::env::var("PATH").unwrap();
+        self.variables.retain(|(name, _)| name != "PATH");
+        self.variables
+            .push(("PATH".into(), format!("{}:{search}", self.path("fake").display())));
+        self
+    }
+
+    /// Writes down every call of docker, one a line, in `calls`.
+    pub(crate) fn log_docker(&mut self) -> &mut Project {
+        let log = self.path("calls").display().to_string();
+        self.fake("docker", &format!("echo \"docker $*\" >> '{log}'\nexec \"$real\" \"$@\""))
+    }
+
+    /// The calls since the last look.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let log = self.path("calls");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let _ = fs::remove_file(log);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn variable(&mut self, name: &str, value: &str) -> &mut Project {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.arg("-C").arg(self.root()).args(arguments).stdin(Stdio::null());
+        command.env_remove("CI").env("NO_COLOR", "1").envs(self.variables.iter().cloned());
+        command
+    }
+
+    /// Runs `xtask -C <here> ARGUMENTS` to its end.
+    pub(crate) fn xtask(&self, arguments: &[&str]) -> Answer {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: &[u8]| {
+            let root = self.root().display().to_string();
+            String::from_utf8_lossy(bytes).replace(&root, "<root>").replace(&self.name, "<name>")
+        };
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// Starts `xtask ARGUMENTS`; its output goes to the file `output`.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running<'_> {
+        let output = fs::File::create(self.path("output")).unwrap();
+        let child = self
+            .command(arguments)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        Running { project: self, child }
+    }
+
+    /// The exact image that a service of ours would run.
+    pub(crate) fn fingerprint(&self, image: &str) -> String {
+        let list = self.xtask(&["--json", "image", "list"]).succeeds();
+        let found = list.events().into_iter().find(|event| event["image"] == image).unwrap();
+        found["fingerprint"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn reference(&self, image: &str) -> String {
+        format!("{}/{image}:f-{}", self.name, self.fingerprint(image))
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if !self.has_stack || !engine_answers("clean-up") {
+            return;
+        }
+        let filter = format!("label=com.docker.compose.project={}-dev", self.name);
+        for (list, remove) in [
+            (vec!["container", "ls", "--all"], vec!["container", "rm", "--force", "--volumes"]),
+            (vec!["volume", "ls"], vec!["volume", "rm", "--force"]),
+            (vec!["network", "ls"], vec!["network", "rm"]),
+        ] {
+            remove_all(&[list, vec!["--quiet", "--filter", &filter]].concat(), &remove);
+        }
+        let images = format!("{}/*", self.name);
+        let format = "{{.Repository}}:{{.Tag}}";
+        let list = ["image", "ls", "--format", format, "--filter", &format!("reference={images}")];
+        remove_all(&list, &["image", "rm", "--force"]);
+    }
+}
+
+fn remove_all(list: &[&str], remove: &[&str]) {
+    let found = docker(list);
+    let found: Vec<&str> = found.split_whitespace().collect();
+    if !found.is_empty() {
+        let _ = Command::new("docker").args(remove).args(found).output();
+    }
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Answer {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Answer {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Some line of stderr holds this text.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Answer {
+        assert!(self.stderr.contains(text), "no {text:?} in stderr:\n{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Answer {
+        assert!(self.stdout.contains(text), "no {text:?} in stdout:\n{}", self.stdout);
+        self
+    }
+
+    /// One JSON object a line, each with an `event`.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let parse = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).expect(line);
+            assert!(event["event"].is_string(), "{line}");
+            event
+        };
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// `image: status: reason` of each image, fingerprints left out.
+    #[track_caller]
+    pub(crate) fn images(&self) -> Vec<String> {
+        let text = |event: &serde_json::Value, key: &str| event[key].as_str().unwrap().to_owned();
+        let line = |event: serde_json::Value| {
+            let line = format!("{} {}", text(&event, "image"), text(&event, "status"));
+            match text(&event, "reason").as_str() {
+                "" => line,
+                reason => format!("{line}: {reason}"),
+            }
+        };
+        self.events().into_iter().filter(|event| event["event"] == "image").map(line).collect()
+    }
+}
+
+/// A command that runs.
+pub(crate) struct Running<'p> {
+    project: &'p Project,
+    child: Child,
+}
+
+impl Running<'_> {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.project.read("output")
+    }
+
+    /// Waits until the output holds a text.
+    #[track_caller]
+    pub(crate) fn until(&mut self, text: &str) -> &mut Self {
+        wait_until(&format!("output {text:?}"), || {
+            let output = self.output();
+            if output.contains(text) {
+                return true;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended ({ended:?}) without {text:?}:\n{output}");
+            false
+        });
+        self
+    }
+
+    pub(crate) fn signal(&self, signal: &str) -> &Self {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self
+    }
+
+    /// Waits for the end; the exit code, 128 and the number for a signal.
+    pub(crate) fn ends(&mut self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        let mut status = None;
+        wait_until("the end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.unwrap();
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a condition; a hang is a failure with a name.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs docker to its end: its stdout.
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A file of an image.
+pub(crate) fn file_in_image(image: &str, path: &str) -> String {
+    docker(&["container", "run", "--rm", "--network", "none", image, "cat", path])
+}
+
+/// This repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// A port of 127.0.0.1 that nobody has and that is given to one test only.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if !given.contains(&port) {
+            given.push(port);
+            return port;
+        }
+    }
+}
+
+/// A GET over HTTP: status and body, or nothing when nobody answers.
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    request(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+}
+
+/// A POST of JSON over HTTP: status and body.
+pub(crate) fn post(port: u16, path: &str, json: &str) -> Option<(u16, String)> {
+    let length = json.len();
+    request(
+        port,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+        ),
+    )
+}
+
+fn request(port: u16, request: &str) -> Option<(u16, String)> {
+    use std::io::{Read, Write};
+    let address = ([127, 0, 0, 1], port).into();
+    let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some((status, text))
+}
