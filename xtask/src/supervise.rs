@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,6 +20,8 @@ pub(crate) mod group;
 /// How long processes may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(50);
+/// Most that is kept of one line, in bytes.
+const LONGEST_LINE: u64 = 64 << 10;
 
 /// A program without a shell around it.
 #[derive(Clone, Debug)]
@@ -56,10 +59,11 @@ pub(crate) fn run(
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Ended> {
     group::adopt_orphans();
+    let (open, all_shown) = mpsc::channel();
     let mut children = Vec::new();
     let mut result = Ok(());
     for process in processes {
-        match start(process, setting, show) {
+        match start(process, setting, show, &open) {
             Ok(child) => children.push((process.name.clone(), child)),
             Err(error) => {
                 result = Err(error);
@@ -69,7 +73,16 @@ pub(crate) fn run(
     }
     let ended = result.and_then(|()| watch(&mut children, stop, beside));
     end(&mut children);
+    drop(open);
+    wait_for_output(&all_shown);
     ended
+}
+
+/// Waits until every line is shown: what a process says last is why it ended.
+fn wait_for_output(all_shown: &Receiver<()>) {
+    // Nobody sends; the channel ends with the last reader. What holds a pipe now is no process of
+    // ours, so the wait has an end.
+    let _ = all_shown.recv_timeout(GRACE);
 }
 
 fn watch(
@@ -94,7 +107,7 @@ fn watch(
     }
 }
 
-fn start(process: &Process, setting: &Setting, show: &Show) -> Result<Child> {
+fn start(process: &Process, setting: &Setting, show: &Show, open: &Sender<()>) -> Result<Child> {
     let (program, arguments) = process
         .words
         .split_first()
@@ -117,16 +130,21 @@ fn start(process: &Process, setting: &Setting, show: &Show) -> Result<Child> {
         child.stderr.take().map(|s| Box::new(s) as _),
     ];
     for stream in streams.into_iter().flatten() {
-        let (name, show) = (process.name.clone(), Arc::clone(show));
-        std::thread::spawn(move || show_lines(&name, stream, &show));
+        let (name, show, open) = (process.name.clone(), Arc::clone(show), open.clone());
+        std::thread::spawn(move || {
+            show_lines(&name, stream, &show);
+            drop(open);
+        });
     }
     Ok(child)
 }
 
+/// Shows a stream line by line; a line that does not end is shown in parts.
 fn show_lines(name: &str, stream: impl Read, show: &Show) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    while reader
+    while (&mut reader)
+        .take(LONGEST_LINE)
         .read_until(b'\n', &mut line)
         .is_ok_and(|count| count > 0)
     {

@@ -1,7 +1,7 @@
 //! Why an image is dirty: the difference between the inputs it was built from and today's, in
 //! words that name the file, the argument or the base.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Entry, Inputs, Kind};
 use crate::project::image::EPOCH_ARGUMENT;
@@ -66,6 +66,9 @@ pub(crate) fn differences(
         .keys()
         .filter(|path| !new.entries.contains_key(*path));
     reasons.extend(gone.map(|path| format!("{prefix}{path} is gone")));
+    // A Dockerfile that lies in its own context is an input twice and a reason once.
+    let mut seen = BTreeSet::new();
+    reasons.retain(|reason| seen.insert(reason.clone()));
     reasons
 }
 

@@ -50,14 +50,32 @@ fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
     if words.is_empty() {
         return Err(format!("{name} has no command"));
     }
-    const SHELL: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"];
-    if let Some(word) = words.iter().find(|word| SHELL.contains(&word.as_str())) {
+    if let Some(sign) = shell_sign(command) {
         return Err(format!(
-            "`{word}` needs a shell; put the command into a script and name that"
+            "`{sign}` needs a shell; put the command into a script and name that"
         ));
     }
     if words[0].contains('=') {
         return Err("settings in front of a command need a shell; put them into .env".into());
     }
     Ok((name.to_owned(), words))
+}
+
+/// The first character that only a shell would act on: one that no quote or backslash protects.
+fn shell_sign(command: &str) -> Option<char> {
+    let mut quote = None;
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some('\''), c) if c != '\'' => {}
+            (_, '\\') => {
+                chars.next();
+            }
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (_, '`') | (None, '|' | '&' | ';' | '<' | '>' | '(' | ')') => return Some(c),
+            _ => {}
+        }
+    }
+    None
 }

@@ -36,7 +36,7 @@ pub(crate) fn children() -> Vec<Pid> {
     let me = std::process::id();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mine = pids.filter(|pid| stat_field(*pid, 1).is_some_and(|parent| parent == u64::from(me)));
+    let mine = pids.filter(|pid| stat_field(*pid, 1) == Some(me));
     mine.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
         .collect()
 }
@@ -48,12 +48,16 @@ pub(crate) fn reap() {
 }
 
 /// When a process started, in ticks since the machine did: with its id, its identity.
+///
+/// `None` for one that has ended, also where nobody has taken its exit status yet: not every
+/// container has an init process that does.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    stat_field(pid, 19)
+    let ended: bool = stat_field::<char>(pid, 0).is_none_or(|state| "ZX".contains(state));
+    (!ended).then(|| stat_field(pid, 19))?
 }
 
-/// A number of /proc/PID/stat, counted from 0 behind the name.
-fn stat_field(pid: u32, index: usize) -> Option<u64> {
+/// A field of /proc/PID/stat, counted from 0 behind the name.
+fn stat_field<T: std::str::FromStr>(pid: u32, index: usize) -> Option<T> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(index)?.parse().ok()

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything; only a hang takes that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Begins a test that needs a Docker engine; leaves the test where there is none.
 macro_rules! engine {
@@ -50,6 +50,8 @@ pub(crate) fn engine_answers(test: &str) -> bool {
 /// A project that ends with the test, its containers, volumes and images too.
 pub(crate) struct Project {
     directory: tempfile::TempDir,
+    /// Holds what is the test's own and not the project's.
+    scratch: tempfile::TempDir,
     /// The `name:` of its compose file: no two projects share one.
     pub(crate) name: String,
     variables: Vec<(String, String)>,
@@ -63,15 +65,23 @@ impl Project {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{}-{count}", std::process::id());
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
-        let project = Project { directory, name, variables: Vec::new(), has_stack: false };
+        let scratch = tempfile::tempdir().unwrap();
+        let project =
+            Project { directory, scratch, name, variables: Vec::new(), has_stack: false };
         project.mkdir("docker").mkdir("environments/dev");
+        project
+    }
+
+    /// Like [`Project::new`], with a clean-up of everything docker made for it.
+    pub(crate) fn for_containers() -> Project {
+        let mut project = Project::new();
+        project.has_stack = true;
         project
     }
 
     /// One image `app` that copies `app/`, on `base`, and a service that sleeps.
     pub(crate) fn with_stack() -> Project {
-        let mut project = Project::new();
-        project.has_stack = true;
+        let project = Project::for_containers();
         let lock = fs::read_to_string(repository().join("docker/stack.lock")).unwrap();
         project
             .file("docker/stack.lock", &lock)
@@ -181,16 +191,21 @@ impl Project {
         }
     }
 
-    /// Starts `xtask ARGUMENTS`; its output goes to the file `output`.
+    /// What a spawned command has printed so far.
+    pub(crate) fn output_path(&self) -> PathBuf {
+        self.scratch.path().join("output")
+    }
+
+    /// Starts `xtask ARGUMENTS`; its output goes to [`Project::output_path`].
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Running<'_> {
-        let output = fs::File::create(self.path("output")).unwrap();
+        let output = fs::File::create(self.output_path()).unwrap();
         let child = self
             .command(arguments)
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
             .unwrap();
-        Running { project: self, child }
+        Running { project: self, child, patience: PATIENCE }
     }
 
     /// The exact image that a service of ours would run.
@@ -210,7 +225,23 @@ impl Drop for Project {
         if !self.has_stack || !engine_answers("clean-up") {
             return;
         }
-        let filter = format!("label=com.docker.compose.project={}-dev", self.name);
+        let environments = fs::read_dir(self.path("environments")).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            environments.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        for environment in names {
+            self.remove_containers(&environment);
+        }
+        let images = format!("{}/*", self.name);
+        let format = "{{.Repository}}:{{.Tag}}";
+        let list = ["image", "ls", "--format", format, "--filter", &format!("reference={images}")];
+        remove_all(&list, &["image", "rm", "--force"]);
+    }
+}
+
+impl Project {
+    fn remove_containers(&self, environment: &str) {
+        let filter = format!("label=com.docker.compose.project={}-{environment}", self.name);
         for (list, remove) in [
             (vec!["container", "ls", "--all"], vec!["container", "rm", "--force", "--volumes"]),
             (vec!["volume", "ls"], vec!["volume", "rm", "--force"]),
@@ -218,10 +249,6 @@ impl Drop for Project {
         ] {
             remove_all(&[list, vec!["--quiet", "--filter", &filter]].concat(), &remove);
         }
-        let images = format!("{}/*", self.name);
-        let format = "{{.Repository}}:{{.Tag}}";
-        let list = ["image", "ls", "--format", format, "--filter", &format!("reference={images}")];
-        remove_all(&list, &["image", "rm", "--force"]);
     }
 }
 
@@ -296,6 +323,7 @@ impl Answer {
 pub(crate) struct Running<'p> {
     project: &'p Project,
     child: Child,
+    patience: Duration,
 }
 
 impl Running<'_> {
@@ -304,13 +332,19 @@ impl Running<'_> {
     }
 
     pub(crate) fn output(&self) -> String {
-        self.project.read("output")
+        fs::read_to_string(self.project.output_path()).unwrap()
+    }
+
+    /// For a first start, which compiles the app.
+    pub(crate) fn patient(&mut self) -> &mut Self {
+        self.patience = 10 * PATIENCE;
+        self
     }
 
     /// Waits until the output holds a text.
     #[track_caller]
     pub(crate) fn until(&mut self, text: &str) -> &mut Self {
-        wait_until(&format!("output {text:?}"), || {
+        wait_for(self.patience, &format!("output {text:?}"), || {
             let output = self.output();
             if output.contains(text) {
                 return true;
@@ -350,10 +384,15 @@ impl Drop for Running<'_> {
 
 /// Waits for a condition; a hang is a failure with a name.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, condition);
+}
+
+#[track_caller]
+fn wait_for(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
+        assert!(started.elapsed() < patience, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

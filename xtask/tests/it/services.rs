@@ -1,1 +1,207 @@
-//! services
+//! `start`, `stop`, `restart`, `status`, `logs`, `shell`, `run`: a stack in real containers.
+
+use crate::dsl::{Project, docker, engine, free_port, get, wait_until};
+
+/// A stack whose `app` serves its own files on `$STEVEDORE_PORT_HTTP` and keeps data in a volume.
+fn served() -> (Project, u16) {
+    let project = Project::with_stack();
+    let port = free_port();
+    project
+        .file("environments/dev/environment.toml", format!("[ports]\nhttp = {port}\n"))
+        .file("app/index.html", "hello\n")
+        .file("docker/app/Dockerfile", SERVER)
+        .compose(&[("app", APP)])
+        .file("environments/dev/compose.yml", "volumes: {data: {}}\n");
+    (project, port)
+}
+
+const SERVER: &str = "FROM base\n\
+    RUN apt-get update && apt-get install --yes --no-install-recommends busybox\n\
+    COPY . /app\nWORKDIR /app\n";
+const APP: &str = "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, init: true, \
+    command: [busybox, httpd, -f, -vv, -p, '8080'], stop_grace_period: 1s, \
+    ports: ['127.0.0.1:${STEVEDORE_PORT_HTTP}:8080'], volumes: ['data:/data'], \
+    healthcheck: {test: [CMD, busybox, wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/'], \
+    interval: 1s, start_period: 30s, start_interval: 200ms}, x-stevedore: {main: true}}";
+
+#[test]
+fn a_started_environment_answers_and_a_stopped_one_keeps_its_data() {
+    engine!();
+    let (project, port) = served();
+    let url = format!("dev answers on http://127.0.0.1:{port}/");
+    project.xtask(&["start"]).succeeds().prints(&url);
+    assert!(get(port, "/").unwrap().1.ends_with("hello\n"));
+    project.xtask(&["status"]).succeeds().prints("engine docker").prints("(healthy)");
+    project.xtask(&["run", "--", "busybox", "sh", "-c", "echo kept > /data/file"]).succeeds();
+    project.xtask(&["stop"]).succeeds().says("its data is kept");
+    assert!(get(port, "/").is_none());
+    let filter = format!("label=com.docker.compose.project={}-dev", project.name);
+    assert_eq!(docker(&["container", "ls", "--all", "--quiet", "--filter", &filter]), "");
+
+    project.xtask(&["dev", "--detach"]).succeeds().prints(&url);
+    project.xtask(&["run", "cat", "/data/file"]).succeeds().prints("kept");
+    project.xtask(&["stop"]).succeeds();
+    project.xtask(&["stop"]).succeeds();
+}
+
+#[test]
+fn dev_shows_the_log_and_ctrl_c_stops_what_it_started() {
+    engine!();
+    let (project, port) = served();
+    let mut dev = project.spawn(&["dev"]);
+    dev.until("dev answers on");
+    get(port, "/a-path-that-is-logged").unwrap();
+    dev.until("a-path-that-is-logged");
+    assert!(dev.output().contains("app-1"), "each line has its service:\n{}", dev.output());
+    dev.signal("-INT");
+    assert_eq!(dev.ends(), 130);
+    let filter = format!("label=com.docker.compose.project={}-dev", project.name);
+    assert_eq!(docker(&["container", "ls", "--all", "--quiet", "--filter", &filter]), "");
+}
+
+#[test]
+fn dev_leaves_running_what_ran_before() {
+    engine!();
+    let (project, port) = served();
+    project.xtask(&["start"]).succeeds();
+    let mut dev = project.spawn(&["dev"]);
+    dev.until("dev answers on");
+    dev.signal("-INT");
+    assert_eq!(dev.ends(), 130);
+    assert!(dev.output().contains("dev ran before and goes on"), "{}", dev.output());
+    assert!(get(port, "/").is_some());
+}
+
+#[test]
+fn the_port_on_the_command_line_wins_and_restart_keeps_it() {
+    engine!();
+    let (project, port) = served();
+    let other = free_port();
+    let argument = other.to_string();
+    project.xtask(&["start", "--port", &argument]).succeeds().prints(&format!(":{other}/"));
+    assert!(get(port, "/").is_none());
+    project.file("app/index.html", "changed\n");
+    project.xtask(&["restart"]).succeeds().prints(&format!(":{other}/"));
+    assert!(get(other, "/").unwrap().1.ends_with("changed\n"), "restart builds what changed");
+}
+
+#[test]
+fn a_port_in_use_names_its_owner_and_the_way_out() {
+    engine!();
+    let (project, port) = served();
+    let owner = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let next = port + 1;
+    project
+        .xtask(&["start"])
+        .exits(1)
+        .says(&format!("port {port} is in use by"))
+        .says(&format!("(process {})", std::process::id()))
+        .says(&format!("--port {next}"));
+    drop(owner);
+    let name = format!("{}-squatter", project.name);
+    let publish = format!("127.0.0.1:{port}:1");
+    project.xtask(&["image", "build"]).succeeds();
+    let image = project.reference("app");
+    docker(&["run", "--rm", "--detach", "--name", &name, "--publish", &publish, &image, "sleep", "infinity"]);
+    let answer = project.xtask(&["start"]);
+    docker(&["container", "rm", "--force", &name]);
+    answer.exits(1).says(&format!("port {port} is in use by container <name>-squatter"));
+}
+
+#[test]
+fn a_service_that_never_becomes_healthy_is_an_error_with_its_log() {
+    engine!();
+    let project = Project::with_stack();
+    project.compose(&[(
+        "app",
+        "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, init: true, \
+         command: [sh, -c, 'echo no database here; sleep infinity'], stop_grace_period: 1s, \
+         healthcheck: {test: [CMD, 'false'], interval: 200ms, retries: 2}}",
+    )]);
+    project
+        .xtask(&["start"])
+        .exits(1)
+        .says("app is unhealthy")
+        .says("no database here")
+        .says("cargo xtask logs dev")
+        .says("cargo xtask stop dev");
+}
+
+#[test]
+fn a_service_that_ends_is_an_error_and_one_that_should_is_not() {
+    engine!();
+    let service = |command: &str, more: &str| {
+        format!(
+            "{{build: {{context: app, dockerfile: ../docker/app/Dockerfile}}, \
+             command: {command}, {more}}}"
+        )
+    };
+    let project = Project::with_stack();
+    let once = service("['true']", "x-stevedore: {once: true}");
+    let app = service("[sleep, infinity]", "init: true, stop_grace_period: 1s");
+    project.compose(&[("once", &once), ("app", &app)]);
+    project.xtask(&["start"]).succeeds();
+    project.compose(&[("once", &service("['false']", "x-stevedore: {once: true}")), ("app", &app)]);
+    project.xtask(&["start"]).exits(1).says("once ended with exit code 1");
+}
+
+#[test]
+fn logs_are_shown_with_the_service_in_front() {
+    engine!();
+    let (project, port) = served();
+    project.xtask(&["start"]).succeeds();
+    get(port, "/logged").unwrap();
+    wait_until("the log line", || {
+        let log = project.xtask(&["logs", "--no-follow", "--tail", "50"]).succeeds().stdout;
+        log.lines().any(|line| line.contains("app-1") && line.contains("/logged"))
+    });
+    let mut follow = project.spawn(&["logs"]);
+    follow.until("/logged").signal("-INT");
+    assert_eq!(follow.ends(), 0, "looking at a log has no other end");
+}
+
+#[test]
+fn shell_and_run_reach_the_main_service_or_the_named_one() {
+    engine!();
+    let (project, _) = served();
+    project.xtask(&["start"]).succeeds();
+    project.xtask(&["run", "-s", "app", "pwd"]).succeeds().prints("/app");
+    project.xtask(&["run", "--", "sh", "-c", "exit 7"]).exits(7);
+    project.xtask(&["shell"]).succeeds();
+    let known = "\"ap\" is not a service of this project; known: app";
+    project.xtask(&["shell", "dev", "ap"]).exits(2).says(known);
+}
+
+#[test]
+fn another_checkout_of_the_same_project_is_not_taken_over() {
+    engine!();
+    let (project, _) = served();
+    project.xtask(&["start"]).succeeds();
+    let other = Project::new();
+    for path in ["docker", "app", "environments"] {
+        let copied = std::process::Command::new("cp")
+            .args(["--recursive", "--no-target-directory"])
+            .args([project.path(path), other.path(path)])
+            .status();
+        assert!(copied.unwrap().success());
+    }
+    let home = project.root().display().to_string();
+    other
+        .xtask(&["start"])
+        .exits(1)
+        .says("runs from another checkout")
+        .says(&format!("cargo xtask -C {home} stop dev"));
+}
+
+#[test]
+fn an_overlay_adds_to_our_own_facts_instead_of_replacing_them() {
+    engine!();
+    let (project, _) = served();
+    project.file(
+        "environments/dev/compose.yml",
+        "services: {app: {x-stevedore: {attached: true}}}\nvolumes: {data: {}}\n",
+    );
+    project.xtask(&["start"]).succeeds();
+    // `main` stands in docker/compose.yml only.
+    project.xtask(&["run", "true"]).succeeds();
+}

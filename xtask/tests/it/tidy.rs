@@ -1,1 +1,146 @@
-//! tidy
+//! The rules of this repository that a machine can check. All findings at once.
+
+use std::path::{Path, PathBuf};
+
+use crate::dsl::repository;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for directory in ["xtask/src", "xtask/tests", "app/src", "app/tests"] {
+        for entry in walkdir::WalkDir::new(repository().join(directory)).sort_by_file_name() {
+            let path = entry.unwrap().into_path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(repository()).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    assert!(files.len() > 40, "the sources were found");
+    files
+}
+
+fn check(rule: impl Fn(&Path, &str) -> Vec<String>) {
+    let findings: Vec<String> =
+        sources().iter().flat_map(|(path, text)| rule(path, text)).collect();
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_and_why() {
+    check(|path, text| {
+        let missing = !text.starts_with("//! ");
+        missing.then(|| format!("{} does not begin with //!", path.display())).into_iter().collect()
+    });
+}
+
+#[test]
+fn files_fit_in_a_head_and_lines_on_a_screen() {
+    check(|path, text| {
+        let mut findings = Vec::new();
+        let lines = text.lines().count();
+        let tests = path.components().any(|part| part.as_os_str() == "tests");
+        if lines > 400 && !tests || lines > 600 {
+            findings.push(format!("{}: {lines} lines", path.display()));
+        }
+        let is_text = |line: &str| line.contains("expect![") || line.contains('"') || line.starts_with("//! |");
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.chars().count() > 100 && !is_text(line) {
+                findings.push(format!("{}:{number}: over 100 characters", path.display()));
+            }
+        }
+        findings
+    });
+}
+
+/// DESIGN's table of imports: who may use whom.
+#[test]
+fn layers_are_kept() {
+    const PURE: [&str; 5] = ["tools", "project", "fingerprint", "cli", "exit"];
+    check(|path, text| {
+        let Ok(inside) = path.strip_prefix("xtask/src") else { return Vec::new() };
+        let layer = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let layer = layer.trim_end_matches(".rs");
+        let forbidden: &[&str] = match layer {
+            layer if PURE.contains(&layer) => {
+                &["crate::ctx", "crate::commands", "crate::supervise", "std::process::Command"]
+            }
+            "supervise" => &["crate::ctx", "crate::commands", "crate::project", "crate::tools"],
+            "ctx" => &["crate::commands", "crate::project", "crate::tools"],
+            _ => &[],
+        };
+        let uses = forbidden.iter().filter(|name| text.contains(**name));
+        uses.map(|name| format!("{} uses {name}", path.display())).collect()
+    });
+}
+
+#[test]
+fn the_tool_knows_nothing_of_the_sample_app() {
+    check(|path, text| {
+        if !path.starts_with("xtask/src") {
+            return Vec::new();
+        }
+        let words = ["activity", "nginx", "postgres", "sqlite", "8080", "8000"];
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: Vec<&str> = code.collect();
+        let found = words.iter().filter(|word| {
+            // The help may show an example; the code may not know it.
+            let help = path.ends_with("cli.rs");
+            !help && code.iter().any(|line| line.to_lowercase().contains(**word))
+        });
+        found.map(|word| format!("{} knows {word}", path.display())).collect()
+    });
+}
+
+#[test]
+fn nothing_is_left_for_later_and_no_shell_stands_in_the_middle() {
+    let later = ["TO", "DO"].concat();
+    let fix = ["FIX", "ME"].concat();
+    check(|path, text| {
+        let mut findings = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let at = format!("{}:{number}", path.display());
+            for word in [later.as_str(), fix.as_str(), "unimplemented!", "#[ignore"] {
+                // This file has to name what it forbids.
+                if line.contains(word) && !path.ends_with("tidy.rs") {
+                    findings.push(format!("{at}: {word}"));
+                }
+            }
+            let shell = line.contains("\"sh\", \"-c\"") || line.contains("cmd!(sh, \"sh -c");
+            if shell && path.starts_with("xtask/src") {
+                findings.push(format!("{at}: a shell"));
+            }
+        }
+        findings
+    });
+}
+
+#[test]
+fn every_subcommand_has_a_file_named_like_it() {
+    let cli = std::fs::read_to_string(repository().join("xtask/src/cli.rs")).unwrap();
+    let commands = cli.split("pub(crate) enum Command {").nth(1).unwrap();
+    let commands = commands.split("\n}").next().unwrap();
+    let names: Vec<String> = commands
+        .lines()
+        .filter_map(|line| line.trim().split('(').next())
+        .filter(|name| name.chars().next().is_some_and(char::is_uppercase))
+        .map(str::to_lowercase)
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let directory = repository().join("xtask/src/commands");
+    for name in names.iter().filter(|name| *name != "completions") {
+        assert!(directory.join(format!("{name}.rs")).exists(), "commands/{name}.rs is missing");
+    }
+}
+
+#[test]
+fn the_repository_holds_no_secret_file() {
+    let output = std::process::Command::new("git")
+        .args(["ls-files"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let files = String::from_utf8(output.stdout).unwrap();
+    for file in files.lines() {
+        assert!(!file.ends_with("/.env") && !file.starts_with(".stevedore"), "{file}");
+    }
+}

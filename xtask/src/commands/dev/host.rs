@@ -27,6 +27,8 @@ use crate::supervise::{self, Ended, Process, Setting, Show, group};
 
 /// How long a detached start may take: the first one compiles the app.
 const READY: Duration = Duration::from_secs(15 * 60);
+/// How long a supervisor may take to end its processes.
+const STOPPED: Duration = Duration::from_secs(60);
 
 /// The supervisor that runs, as it describes itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,28 +76,13 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
     if flags.detach {
         return detach(ctx, &stage, flags);
     }
-    let show = printer(&stage.processes);
-    if let Some(release) = &stage.release {
-        run_once(ctx, release, &stage.setting, &show)?;
-    }
     if ctx.dry_run {
-        for process in &stage.processes {
+        for process in stage.release.iter().chain(&stage.processes) {
             ctx.skip(&shell_words::join(&process.words));
         }
         return Ok(());
     }
-    announce_self(ctx, &stage)?;
-    let mut waiting = true;
-    let mut beside = || {
-        if waiting && stage.port.is_some_and(answers) {
-            waiting = false;
-            announce(ctx, stage.port)?;
-            super::open_page(ctx, flags.open, stage.port)?;
-        }
-        Ok(())
-    };
-    let stop = || ctx.interrupted();
-    let ended = supervise::run(&stage.processes, &stage.setting, &show, &stop, &mut beside);
+    let ended = run_all(ctx, &stage, flags);
     let _ = std::fs::remove_file(state_path(ctx, ENVIRONMENT));
     match ended? {
         Ended::Asked => {
@@ -106,6 +93,39 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
             bail!("{name} ended ({status}), so the others were ended too; its log is above")
         }
     }
+}
+
+/// First `release`, then all the others, known to `stop` and `status` from the first moment.
+fn run_all(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<Ended> {
+    forget_log(ctx)?;
+    let show = printer(&stage.processes);
+    if let Some(release) = &stage.release {
+        announce_self(ctx, stage.port, std::slice::from_ref(release))?;
+        run_once(ctx, release, &stage.setting, &show)?;
+    }
+    announce_self(ctx, stage.port, &stage.processes)?;
+    let mut waiting = true;
+    let mut beside = || {
+        if waiting && stage.port.is_some_and(answers) {
+            waiting = false;
+            announce(ctx, stage.port)?;
+            super::open_page(ctx, flags.open, stage.port)?;
+        }
+        Ok(())
+    };
+    let stop = || ctx.interrupted();
+    supervise::run(&stage.processes, &stage.setting, &show, &stop, &mut beside)
+}
+
+/// Removes the log of an earlier run, unless it is where our own output goes.
+fn forget_log(ctx: &Ctx) -> Result<()> {
+    let path = log_path(ctx, ENVIRONMENT);
+    let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    let log = rustix::fs::stat(&path).map(identity);
+    if log.is_ok() && log != rustix::fs::fstat(std::io::stdout()).map(identity) {
+        std::fs::remove_file(&path).context("can't remove the log of an earlier run")?;
+    }
+    Ok(())
 }
 
 struct HostStage {
@@ -182,6 +202,13 @@ fn variables(ctx: &Ctx, facts: &Facts, port: Option<u16>) -> Result<BTreeMap<Str
             .with_context(|| format!("can't create {}", ctx.relative(&directory).display()))?;
     }
     let mut variables = env::settings(ctx, facts)?;
+    if ctx.dry_run {
+        // Before the first start there is no value yet; its name stands for it.
+        for name in facts.schema.variables.keys() {
+            let unknown = || format!("<{name}>");
+            variables.entry(name.clone()).or_insert_with(unknown);
+        }
+    }
     variables.insert("STEVEDORE_STATE".into(), directory.display().to_string());
     variables.insert("STEVEDORE_COMMIT".into(), start::commit(ctx));
     if let Some(port) = port {
@@ -217,10 +244,7 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
 
 /// Prints each line behind the name of its process, in a colour of its own on a terminal.
 fn printer(processes: &[Process]) -> Show {
-    let names: Vec<String> = processes
-        .iter()
-        .map(|process| process.name.clone())
-        .collect();
+    let names: Vec<String> = processes.iter().map(|p| p.name.clone()).collect();
     let width = names
         .iter()
         .map(String::len)
@@ -245,23 +269,17 @@ fn printer(processes: &[Process]) -> Show {
     })
 }
 
-fn announce_self(ctx: &Ctx, stage: &HostStage) -> Result<()> {
+fn announce_self(ctx: &Ctx, port: Option<u16>, processes: &[Process]) -> Result<()> {
     let pid = std::process::id();
-    let names: Vec<&str> = stage
-        .processes
-        .iter()
-        .map(|process| process.name.as_str())
-        .collect();
+    let names: Vec<&str> = processes.iter().map(|p| p.name.as_str()).collect();
     let running = Running {
         pid,
         started: group::start_time(pid).unwrap_or_default(),
-        port: stage.port,
+        port,
         processes: names.join(", "),
     };
-    ctx.write_cache(
-        &state_path(ctx, ENVIRONMENT),
-        &serde_json::to_vec(&running)?,
-    )
+    let text = serde_json::to_vec(&running)?;
+    ctx.write_cache(&state_path(ctx, ENVIRONMENT), &text)
 }
 
 fn announce(ctx: &Ctx, port: Option<u16>) -> Result<()> {
@@ -294,14 +312,15 @@ fn detach(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<()> {
     let _ = std::fs::remove_file(&log);
     let mut child = ctx::detach(cmd, ctx.log_file(&log)?)?;
     let started = Instant::now();
-    while !stage.port.is_some_and(answers) {
+    while !is_up(ctx, stage)? {
         if let Some(status) = child.try_wait()? {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             bail!("dev did not start ({status}):\n{}", text.trim_end());
         }
         let too_long = started.elapsed() > READY;
         if too_long || ctx.interrupted() {
-            stop(ctx, ENVIRONMENT)?;
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+            child.wait()?;
             if !too_long {
                 return Err(exit::interrupted());
             }
@@ -311,6 +330,15 @@ fn detach(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<()> {
     }
     announce(ctx, stage.port)?;
     super::open_page(ctx, flags.open, stage.port)
+}
+
+/// Whether the port answers; where there is none, whether the processes were started.
+fn is_up(ctx: &Ctx, stage: &HostStage) -> Result<bool> {
+    if let Some(port) = stage.port {
+        return Ok(answers(port));
+    }
+    let running = running(ctx, ENVIRONMENT)?;
+    Ok(running.is_some_and(|running| running.processes != RELEASE))
 }
 
 /// Ends the supervisor of an environment and waits for it; false when none runs.
@@ -326,7 +354,13 @@ pub(crate) fn stop(ctx: &Ctx, environment: &str) -> Result<bool> {
         .and_then(Pid::from_raw)
         .context("bad process id")?;
     kill_process(pid, Signal::TERM).context("can't end the supervisor")?;
+    let started = Instant::now();
     while self::running(ctx, environment)?.is_some() {
+        anyhow::ensure!(
+            started.elapsed() < STOPPED,
+            "process {pid} does not end; end it with `kill -KILL {pid}`",
+            pid = running.pid
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     ctx.say(format_args!("{environment} is stopped; its data is kept"));
