@@ -10,3 +10,6 @@ pub(crate) mod compose;
 pub(crate) mod docker;
 pub(crate) mod git;
 pub(crate) mod mmdebstrap;
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ impl Token {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,3 +216,6 @@ fn heredocs(instruction: &str) -> Vec<String> {
         .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_'))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

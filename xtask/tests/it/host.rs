@@ -189,16 +189,6 @@ fn ctrl_c_ends_what_ignores_it_hides_from_it_and_holds_our_pipe() {
 }
 
 #[test]
-fn termination_ends_everything_too() {
-    let (project, _) = project("worker: python3 double.py $STEVEDORE_STATE\n");
-    let state = Marker::state(&project);
-    let mut dev = project.spawn(&DEV);
-    state.until(2);
-    assert_eq!(end(&mut dev, "-TERM"), 130);
-    state.none();
-}
-
-#[test]
 fn a_flood_of_output_can_be_ended() {
     let (project, port) = project(&format!("{WEB}flood: python3 flood.py\n"));
     let marker = Marker(project.path("flood.py").display().to_string());
@@ -378,17 +368,14 @@ fn a_release_that_runs_is_found_by_stop() {
 
 #[test]
 fn without_a_port_a_detached_start_returns_when_the_processes_run() {
-    let (project, _) = project("worker: python3 wait.py $STEVEDORE_STATE\n");
+    let (project, _) = project("worker: python3 double.py $STEVEDORE_STATE\n");
     let state = Marker::state(&project);
     project.file("environments/dev/environment.toml", "");
     let _stop = Detached(&project);
     project.xtask(&DETACH).succeeds();
-    state.until(1);
-    project
-        .xtask(&["status"])
-        .succeeds()
-        .prints("dev: engine host\n")
-        .prints("worker");
+    state.until(2);
+    let status = project.xtask(&["status"]).succeeds();
+    status.prints("dev: engine host\n").prints("worker");
     project.xtask(&["stop"]).succeeds();
     state.none();
 }
@@ -547,20 +534,12 @@ fn processes_get_public_settings_secrets_and_what_the_host_replaces() {
         .succeeds()
         .says("created environments/dev/.env (DATABASE, KEY)");
     let seen = |name: &str| {
-        get(port, &format!("/{name}"))
-            .unwrap()
-            .1
-            .rsplit_once('=')
-            .unwrap()
-            .1
-            .to_owned()
+        let (_, answer) = get(port, &format!("/{name}")).unwrap();
+        answer.rsplit_once('=').unwrap().1.to_owned()
     };
     let key = seen("KEY");
-    assert!(
-        project
-            .read("environments/dev/.env")
-            .contains(&format!("KEY={key}\n"))
-    );
+    let dotenv = project.read("environments/dev/.env");
+    assert!(dotenv.contains(&format!("KEY={key}\n")));
     assert_eq!(key.len(), 32);
     assert_eq!(seen("MODE"), "slow");
     assert_eq!(seen("BOTH"), format!("slow-{port}"));
@@ -601,7 +580,7 @@ fn two_checkouts_run_beside_each_other() {
 #[test]
 fn a_claim_of_a_supervisor_that_does_not_run_is_ignored() {
     let me = std::process::id();
-    for claim in [
+    for text in [
         format!("{{\"pid\":{me},\"started\":1,\"port\":1,\"processes\":\"web\"}}"),
         "{\"pid\":4194399,\"started\":1,\"port\":1,\"processes\":\"web\"}".into(),
         "{\"pid\":0,\"started\":0,\"port\":null,\"processes\":\"\"}".into(),
@@ -609,7 +588,7 @@ fn a_claim_of_a_supervisor_that_does_not_run_is_ignored() {
         String::new(),
     ] {
         let (project, _) = project("once: echo ran\n");
-        project.file(".stevedore/dev/host/supervisor.json", claim);
+        project.file(".stevedore/dev/host/supervisor.json", text);
         project
             .xtask(&DEV)
             .exits(1)

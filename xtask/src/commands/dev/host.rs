@@ -205,8 +205,7 @@ fn variables(ctx: &Ctx, facts: &Facts, port: Option<u16>) -> Result<BTreeMap<Str
     if ctx.dry_run {
         // Before the first start there is no value yet; its name stands for it.
         for name in facts.schema.variables.keys() {
-            let unknown = || format!("<{name}>");
-            variables.entry(name.clone()).or_insert_with(unknown);
+            variables.entry(name.clone()).or_insert(format!("<{name}>"));
         }
     }
     variables.insert("STEVEDORE_STATE".into(), directory.display().to_string());
