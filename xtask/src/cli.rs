@@ -9,12 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Takes a web app and its whole software stack through dev, QA, release and rollback.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    max_term_width = 100
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 #[command(after_help = "\
 First time:   cargo xtask dev              everything it needs is set up; http://127.0.0.1:8080/
@@ -33,13 +28,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Work on the project in this directory instead of the current one
-    #[arg(
-        short = 'C',
-        long,
-        global = true,
-        value_name = "DIR",
-        help_heading = "Global options"
-    )]
+    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) directory: Option<PathBuf>,
     /// Change nothing; print the commands that would run, in order
     #[arg(long, global = true, help_heading = "Global options")]
@@ -54,13 +43,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) verbose: bool,
     /// Print results and errors only
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "verbose",
-        help_heading = "Global options"
-    )]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub(crate) quiet: bool,
     /// When to use colours (NO_COLOR is obeyed)
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]

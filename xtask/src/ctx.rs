@@ -48,7 +48,7 @@ impl Ctx {
         let start = match &global.directory {
             Some(directory) => directory
                 .canonicalize()
-                .with_context(|| format!("can't open the directory {}", directory.display()))?,
+                .with_context(|| format!("can't open the directory {directory:?}"))?,
             None => std::env::current_dir().context("can't find the current directory")?,
         };
         let root = find_root(&start)?;
@@ -101,11 +101,7 @@ impl Ctx {
             return Ok(());
         }
         let answer = child::wait(cmd, LONG, &self.interrupt, &mut |line| {
-            if self.verbose {
-                self.say(format_args!("{line}"))
-            } else {
-                each_line(line)
-            }
+            if self.verbose { self.say(format_args!("{line}")) } else { each_line(line) }
         })?;
         answer.success(&shown).map(drop)
     }
@@ -130,7 +126,7 @@ impl Ctx {
         if self.skip(&shown) {
             return Ok(());
         }
-        child::show(cmd, &shown, &self.interrupt, beside)
+        child::show(cmd, &shown, self.json, &self.interrupt, beside)
     }
 
     /// True when nothing may be changed; then the command that would have run is printed.
@@ -168,12 +164,8 @@ impl Ctx {
 
     /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run.
     pub(crate) fn write_cache(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        if self.dry_run {
-            Ok(())
-        } else {
-            write_whole(path, contents, 0o644)
-        }
-        .with_context(|| format!("can't write {}", self.relative(path).display()))
+        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644) }
+            .with_context(|| format!("can't write {}", self.relative(path).display()))
     }
 
     fn write_mode(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
@@ -200,9 +192,7 @@ impl Ctx {
 
     /// This machine's own bundle of certificates, where the caller names one.
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
-        env_os("SSL_CERT_FILE")
-            .map(PathBuf::from)
-            .filter(|path| path.is_file())
+        env_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file())
     }
 
     /// Where this checkout keeps what can be thrown away, and the data of the host engine.
@@ -263,9 +253,7 @@ impl Ctx {
         }
         let _ = write!(anstream::stderr(), "{question} [y/N] ");
         let mut answer = String::new();
-        std::io::stdin()
-            .read_line(&mut answer)
-            .context("can't read the answer")?;
+        std::io::stdin().read_line(&mut answer).context("can't read the answer")?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             bail!("nothing was changed");
         }

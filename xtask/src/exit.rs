@@ -28,53 +28,31 @@ impl std::error::Error for Exit {}
 
 /// The command line or a name on it is wrong.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
-    Exit {
-        code: USAGE,
-        message: message.into(),
-    }
-    .into()
+    Exit { code: USAGE, message: message.into() }.into()
 }
 
 /// Tests or checks did not pass.
 pub(crate) fn gate(message: impl Into<String>) -> anyhow::Error {
-    Exit {
-        code: GATE,
-        message: message.into(),
-    }
-    .into()
+    Exit { code: GATE, message: message.into() }.into()
 }
 
 /// A tool or a service is not there.
 pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
-    Exit {
-        code: MISSING,
-        message: message.into(),
-    }
-    .into()
+    Exit { code: MISSING, message: message.into() }.into()
 }
 
 /// The user, or a supervisor above us, asked us to end.
 pub(crate) fn interrupted() -> anyhow::Error {
-    Exit {
-        code: INTERRUPTED,
-        message: "interrupted".into(),
-    }
-    .into()
+    Exit { code: INTERRUPTED, message: "interrupted".into() }.into()
 }
 
 /// Several problems as one error: one line each, so that all can be mended at once.
 pub(crate) fn problems(title: &str, problems: &[String]) -> anyhow::Error {
-    let list: Vec<String> = problems
-        .iter()
-        .map(|problem| format!("  {problem}"))
-        .collect();
+    let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
     anyhow::anyhow!("{title}:\n{}", list.join("\n"))
 }
 
 /// The code of an error, whichever context was put around it.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Exit>())
-        .map_or(FAILED, |exit| exit.code)
+    error.chain().find_map(|cause| cause.downcast_ref::<Exit>()).map_or(FAILED, |exit| exit.code)
 }

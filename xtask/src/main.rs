@@ -23,12 +23,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
     if let cli::Command::Completions(cli::Completions { shell }) = cli.command {
-        clap_complete::generate(
-            shell,
-            &mut cli::Cli::command(),
-            "xtask",
-            &mut std::io::stdout(),
-        );
+        clap_complete::generate(shell, &mut cli::Cli::command(), "xtask", &mut std::io::stdout());
         return Ok(0);
     }
     let ctx = ctx::Ctx::new(&cli.global)?;

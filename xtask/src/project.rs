@@ -33,11 +33,7 @@ impl Project {
     pub(crate) fn load(root: &Path) -> Result<Project> {
         let images = folders(&root.join("docker"), "Dockerfile")?;
         let environments = folders(&root.join("environments"), "")?;
-        Ok(Project {
-            root: root.to_path_buf(),
-            images,
-            environments,
-        })
+        Ok(Project { root: root.to_path_buf(), images, environments })
     }
 
     /// The folder of an environment; a name that is not one is a usage error that lists them.
@@ -53,19 +49,9 @@ pub(crate) fn known(kind: &str, name: &str, names: &BTreeSet<String>) -> Result<
         return Ok(());
     }
     let list: Vec<&str> = names.iter().map(String::as_str).collect();
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
-    let list = if list.is_empty() {
-        "there is none".into()
-    } else {
-        list.join(", ")
-    };
-    Err(exit::usage(format!(
-        "{name:?} is not {article} {kind} of this project; known: {list}"
-    )))
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let list = if list.is_empty() { "there is none".into() } else { list.join(", ") };
+    Err(exit::usage(format!("{name:?} is not {article} {kind} of this project; known: {list}")))
 }
 
 /// The names of the folders in `directory` that hold a file `marker` (or any, when it is empty).
@@ -77,11 +63,7 @@ fn folders(directory: &Path, marker: &str) -> Result<BTreeSet<String>> {
         if !path.is_dir() || !path.join(marker).exists() {
             continue;
         }
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         check_name(&name).with_context(|| format!("rename the folder {}", path.display()))?;
         names.insert(name);
     }

@@ -93,10 +93,7 @@ fn watch(
     loop {
         for (name, child) in children.iter_mut() {
             if let Some(status) = child.try_wait()? {
-                return Ok(Ended::Process {
-                    name: name.clone(),
-                    status,
-                });
+                return Ok(Ended::Process { name: name.clone(), status });
             }
         }
         if stop() {
@@ -108,10 +105,8 @@ fn watch(
 }
 
 fn start(process: &Process, setting: &Setting, show: &Show, open: &Sender<()>) -> Result<Child> {
-    let (program, arguments) = process
-        .words
-        .split_first()
-        .context("a process without a command")?;
+    let (program, arguments) =
+        process.words.split_first().context("a process without a command")?;
     #[allow(clippy::disallowed_methods)] // ctx's children end with a command; these are supervised
     let mut command = Command::new(program);
     command
@@ -122,9 +117,8 @@ fn start(process: &Process, setting: &Setting, show: &Show, open: &Sender<()>) -
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     group::start_in_group(&mut command);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("can't start {}: {program}", process.name))?;
+    let mut child =
+        command.spawn().with_context(|| format!("can't start {}: {program}", process.name))?;
     let streams: [Option<Box<dyn Read + Send>>; 2] = [
         child.stdout.take().map(|s| Box::new(s) as _),
         child.stderr.take().map(|s| Box::new(s) as _),
@@ -143,10 +137,7 @@ fn start(process: &Process, setting: &Setting, show: &Show, open: &Sender<()>) -
 fn show_lines(name: &str, stream: impl Read, show: &Show) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    while (&mut reader)
-        .take(LONGEST_LINE)
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|count| count > 0)
+    while (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0)
     {
         let text = String::from_utf8_lossy(&line);
         show(name, text.trim_end_matches(['\n', '\r']));
@@ -187,11 +178,7 @@ fn end_orphans() {
         if orphans.is_empty() {
             return;
         }
-        let signal = if started.elapsed() < GRACE / 5 {
-            Signal::TERM
-        } else {
-            Signal::KILL
-        };
+        let signal = if started.elapsed() < GRACE / 5 { Signal::TERM } else { Signal::KILL };
         for orphan in orphans {
             let _ = kill_process(orphan, signal);
         }

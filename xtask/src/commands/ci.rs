@@ -28,11 +28,7 @@ fn checks(ctx: &Ctx) -> Result<()> {
     if ctx.root.join("Cargo.toml").exists() {
         gate(ctx, "formatting", cargo::fmt_check(&ctx.sh))?;
         gate(ctx, "lints", cargo::clippy(&ctx.sh))?;
-        gate(
-            ctx,
-            "tests of the tool",
-            cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1"),
-        )?;
+        gate(ctx, "tests of the tool", cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1"))?;
     }
     ctx.say("ci: tests of the app");
     test::test_images(ctx)?;
@@ -42,11 +38,10 @@ fn checks(ctx: &Ctx) -> Result<()> {
 
 fn gate(ctx: &Ctx, what: &str, cmd: xshell::Cmd<'_>) -> Result<()> {
     ctx.say(format_args!("ci: {what}"));
-    ctx.run_shown(cmd, &mut || Ok(()))
-        .map_err(|error| match exit::code(&error) {
-            exit::FAILED => exit::gate(format!("{what}: {error:#}")),
-            _ => error,
-        })
+    ctx.run_shown(cmd, &mut || Ok(())).map_err(|error| match exit::code(&error) {
+        exit::FAILED => exit::gate(format!("{what}: {error:#}")),
+        _ => error,
+    })
 }
 
 /// An engine with an empty data directory, which ends with the run.
@@ -75,11 +70,7 @@ impl OwnEngine {
             .context("can't create a directory for the engine")?;
         let (data, run) = (directory.path().join("data"), directory.path().join("run"));
         let socket = PathBuf::from("/var/run/docker.sock");
-        let directories = docker::EngineDirectories {
-            data: &data,
-            run: &run,
-            socket: &socket,
-        };
+        let directories = docker::EngineDirectories { data: &data, run: &run, socket: &socket };
         let cmd = docker::dockerd(&ctx.sh, Some(&directories));
         ctx.say("ci: starting an empty Docker engine");
         if ctx.skip(&cmd.to_string()) {
@@ -101,15 +92,10 @@ impl OwnEngine {
 
     fn end(mut self, ctx: &Ctx) -> Result<()> {
         ctx.say("ci: ending the Docker engine");
-        if let Some(pid) = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw)
-        {
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
-        self.process
-            .wait()
-            .context("can't wait for the engine's end")?;
+        self.process.wait().context("can't wait for the engine's end")?;
         // What the engine left mounted or unreadable is not worth a failed run.
         let _ = self.directory.close();
         Ok(())

@@ -54,29 +54,22 @@ pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine>
 fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     refuse_host(ctx)?;
     let stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
-    let ran_before = !matches!(start::look(ctx, &stage)?, Progress::Waiting(w) if w.len() == stage.stack.services.len());
-    let mut ready = Ready {
-        next: Instant::now(),
-        done: false,
-    };
+    // In a dry run the overlay that names the images may not be written yet.
+    let known = stage.target.files.iter().all(|file| ctx.root.join(file).exists());
+    let ran_before = known
+        && !matches!(start::look(ctx, &stage)?, Progress::Waiting(w) if w.len() == stage.stack.services.len());
+    let mut ready = Ready { next: Instant::now(), done: false };
     let mut beside = || ready.look(ctx, &stage, flags);
     let ended = if ran_before {
         ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
-        ctx.run_shown(
-            compose::logs(&ctx.sh, &stage.target, true, 20, &[]),
-            &mut beside,
-        )
+        ctx.run_shown(compose::logs(&ctx.sh, &stage.target, true, 20, &[]), &mut beside)
     } else {
         ctx.run_shown(compose::up(&ctx.sh, &stage.target), &mut beside)
     };
     if ctx.dry_run {
         return ended;
     }
-    if ran_before
-        && ended
-            .as_ref()
-            .is_err_and(|error| exit::code(error) == exit::INTERRUPTED)
-    {
+    if ran_before && ended.as_ref().is_err_and(|error| exit::code(error) == exit::INTERRUPTED) {
         ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
         return ended;
     }
@@ -126,9 +119,7 @@ fn open_page(ctx: &Ctx, wanted: bool, port: Option<u16>) -> Result<()> {
     let Some(port) = port.filter(|_| wanted) else {
         return Ok(());
     };
-    let opener = ["xdg-open", "open"]
-        .into_iter()
-        .find(|program| which::which(program).is_ok());
+    let opener = ["xdg-open", "open"].into_iter().find(|program| which::which(program).is_ok());
     match opener {
         Some(opener) => ctx.run(ctx.sh.cmd(opener).arg(format!("http://127.0.0.1:{port}/"))),
         None => {

@@ -31,33 +31,20 @@ pub(crate) fn engine(ctx: &Ctx) -> Engine {
         Err(error) if exit::code(&error) == exit::MISSING => return Engine::NoClient,
         Err(error) => return Engine::NoAnswer(format!("{error:#}")),
     };
-    let server = docker::parse_version(&answer.stdout)
-        .ok()
-        .and_then(|version| version.server);
+    let server = docker::parse_version(&answer.stdout).ok().and_then(|version| version.server);
     let Some(server) = server else {
         let words = answer.stderr.trim().to_owned();
         let denied = words.contains("permission denied");
-        return if denied {
-            Engine::Denied
-        } else {
-            Engine::NoAnswer(words)
-        };
+        return if denied { Engine::Denied } else { Engine::NoAnswer(words) };
     };
-    for (plugin, cmd) in [
-        ("buildx", docker::buildx_version(&ctx.sh)),
-        ("compose", compose::version(&ctx.sh)),
-    ] {
-        if !ctx
-            .ask(cmd, QUESTION)
-            .is_ok_and(|answer| answer.status.success())
-        {
+    for (plugin, cmd) in
+        [("buildx", docker::buildx_version(&ctx.sh)), ("compose", compose::version(&ctx.sh))]
+    {
+        if !ctx.ask(cmd, QUESTION).is_ok_and(|answer| answer.status.success()) {
             return Engine::NoPlugin(plugin);
         }
     }
-    Engine::Ready {
-        version: server.version,
-        platform: format!("{}/{}", server.os, server.arch),
-    }
+    Engine::Ready { version: server.version, platform: format!("{}/{}", server.os, server.arch) }
 }
 
 impl Engine {
@@ -128,19 +115,14 @@ impl Doctor {
         }
         let project = Project::load(&ctx.root)?;
         let list = |names: &std::collections::BTreeSet<String>| {
-            names
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(", ")
+            names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
         };
         report("environments", Ok(list(&project.environments)))?;
         report("images", Ok(list(&project.images)))?;
         let lock = lock::load(&ctx.root);
         report(
             lock::PATH,
-            lock.map(|lock| format!("epoch {}", lock.epoch))
-                .map_err(|e| format!("{e:#}")),
+            lock.map(|lock| format!("epoch {}", lock.epoch)).map_err(|e| format!("{e:#}")),
         )?;
         for name in &project.environments {
             let settings = super::env::load(ctx, name);
@@ -148,16 +130,11 @@ impl Doctor {
                 true => super::env::load_variables(&facts).map(|_| "complete".to_owned()),
                 false => Ok(".env is not made yet".to_owned()),
             });
-            report(
-                &format!("settings of {name}"),
-                checked.map_err(|e| format!("{e:#}")),
-            )?;
+            report(&format!("settings of {name}"), checked.map_err(|e| format!("{e:#}")))?;
         }
         if problems == 0 {
             return Ok(());
         }
-        Err(exit::missing(format!(
-            "{problems} of the above need attention"
-        )))
+        Err(exit::missing(format!("{problems} of the above need attention")))
     }
 }

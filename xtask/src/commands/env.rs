@@ -30,18 +30,10 @@ pub(crate) fn load(ctx: &Ctx, name: &str) -> Result<Facts> {
     let project = Project::load(&ctx.root)?;
     let directory = project.environment(name)?;
     let shown = |file: &str| format!("environments/{name}/{file}");
-    let environment = environment::load(
-        &directory.join("environment.toml"),
-        &shown("environment.toml"),
-    )?;
+    let environment =
+        environment::load(&directory.join("environment.toml"), &shown("environment.toml"))?;
     let schema = schema::load(&directory.join(".env.example"), &shown(".env.example"))?;
-    Ok(Facts {
-        project,
-        name: name.to_owned(),
-        directory,
-        environment,
-        schema,
-    })
+    Ok(Facts { project, name: name.to_owned(), directory, environment, schema })
 }
 
 impl Facts {
@@ -95,10 +87,7 @@ pub(crate) fn load_variables(facts: &Facts) -> Result<Variables> {
     if problems.is_empty() {
         return Ok(variables);
     }
-    Err(exit::problems(
-        &format!("{name} does not fit .env.example"),
-        &problems,
-    ))
+    Err(exit::problems(&format!("{name} does not fit .env.example"), &problems))
 }
 
 /// What the app gets to see: the public variables, then those of `.env`.
@@ -108,11 +97,7 @@ pub(crate) fn settings(ctx: &Ctx, facts: &Facts) -> Result<BTreeMap<String, Stri
     let mut settings = facts.environment.variables.clone();
     if !ctx.dry_run || facts.dotenv_path().exists() {
         let secret = load_variables(facts)?;
-        settings.extend(
-            secret
-                .iter()
-                .map(|(name, value)| (name.clone(), value.reveal().into())),
-        );
+        settings.extend(secret.iter().map(|(name, value)| (name.clone(), value.reveal().into())));
     }
     Ok(settings)
 }
@@ -158,39 +143,28 @@ pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
         Source::Generated { .. } | Source::Default(_) => !present.contains_key(*name),
         Source::Required | Source::Optional => !path.exists(),
     };
-    let added: Vec<&str> = facts
-        .schema
-        .variables
-        .keys()
-        .filter(wanted)
-        .map(String::as_str)
-        .collect();
+    let added: Vec<&str> =
+        facts.schema.variables.keys().filter(wanted).map(String::as_str).collect();
     if added.is_empty() {
         return Ok(());
     }
     let text = if path.exists() {
         let old = std::fs::read_to_string(&path)?;
         let fresh = facts.schema.fill(&present, &mut random_hex);
-        let lines = fresh.lines().filter(|line| {
-            line.split_once('=')
-                .is_some_and(|(name, _)| added.contains(&name))
-        });
+        let lines = fresh
+            .lines()
+            .filter(|line| line.split_once('=').is_some_and(|(name, _)| added.contains(&name)));
         let added: String = lines.map(|line| format!("{line}\n")).collect();
         format!("{}\n{added}", old.trim_end_matches('\n'))
     } else {
         facts.schema.fill(&present, &mut random_hex)
     };
     ctx.write_secret(&path, text.as_bytes())?;
-    let what = if present.is_empty() {
-        "created"
-    } else {
-        "completed"
-    };
-    ctx.say(format_args!(
-        "{what} {} ({})",
-        facts.dotenv_name(),
-        added.join(", ")
-    ));
+    if ctx.dry_run {
+        return Ok(());
+    }
+    let what = if present.is_empty() { "created" } else { "completed" };
+    ctx.say(format_args!("{what} {} ({})", facts.dotenv_name(), added.join(", ")));
     Ok(())
 }
 
@@ -208,9 +182,7 @@ pub(crate) fn init(flags: EnvName, ctx: &Ctx) -> Result<()> {
     if ctx.dry_run {
         return Ok(());
     }
-    load_variables(&facts)
-        .map(drop)
-        .context("fill in what is missing, then run it again")?;
+    load_variables(&facts).map(drop).context("fill in what is missing, then run it again")?;
     ctx.say(format_args!("{} is complete", facts.dotenv_name()));
     Ok(())
 }
@@ -226,16 +198,10 @@ pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
         Err(error) => problems.push(format!("{error:#}")),
     }
     if problems.is_empty() {
-        ctx.say(format_args!(
-            "environment {} is complete and consistent",
-            facts.name
-        ));
+        ctx.say(format_args!("environment {} is complete and consistent", facts.name));
         return Ok(());
     }
-    Err(exit::problems(
-        &format!("environment {} has problems", facts.name),
-        &problems,
-    ))
+    Err(exit::problems(&format!("environment {} has problems", facts.name), &problems))
 }
 
 pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
@@ -257,10 +223,7 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
         lines.insert(name.clone(), (shown, ".env"));
     }
     for (name, port) in &facts.environment.ports {
-        lines.insert(
-            port_variable(name),
-            (port.to_string(), "environment.toml [ports]"),
-        );
+        lines.insert(port_variable(name), (port.to_string(), "environment.toml [ports]"));
     }
     for (name, (value, source)) in &lines {
         match ctx.json {
@@ -275,17 +238,12 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
 
 /// The variable by which compose files learn a published port.
 pub(crate) fn port_variable(port: &str) -> String {
-    format!(
-        "STEVEDORE_PORT_{}",
-        port.to_ascii_uppercase().replace('-', "_")
-    )
+    format!("STEVEDORE_PORT_{}", port.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Names of services as given on the command line; unknown ones are usage errors.
 pub(crate) fn check_services(stack: &Stack, services: &[String]) -> Result<()> {
-    services
-        .iter()
-        .try_for_each(|service| project::known("service", service, &stack.names()))
+    services.iter().try_for_each(|service| project::known("service", service, &stack.names()))
 }
 
 /// The service that was named, or the main one.
@@ -296,8 +254,6 @@ pub(crate) fn service_or_main(stack: &Stack, named: Option<String>) -> Result<St
     }
     let list = stack.names().into_iter().collect::<Vec<_>>().join(", ");
     stack.main().map(str::to_owned).ok_or_else(|| {
-        exit::usage(format!(
-            "name a service ({list}), or mark one `x-stevedore: {{main: true}}`"
-        ))
+        exit::usage(format!("name a service ({list}), or mark one `x-stevedore: {{main: true}}`"))
     })
 }

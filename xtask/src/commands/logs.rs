@@ -15,13 +15,7 @@ impl Logs {
         }
         let stage = start::existing(ctx, &self.environment)?;
         env::check_services(&stage.stack, &self.services)?;
-        let cmd = compose::logs(
-            &ctx.sh,
-            &stage.target,
-            !self.no_follow,
-            self.tail,
-            &self.services,
-        );
+        let cmd = compose::logs(&ctx.sh, &stage.target, !self.no_follow, self.tail, &self.services);
         match ctx.run_shown(cmd, &mut || Ok(())) {
             // Ctrl-C is how one stops looking.
             Err(error) if exit::code(&error) == exit::INTERRUPTED => Ok(()),

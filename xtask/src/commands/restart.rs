@@ -34,10 +34,8 @@ impl Restart {
 /// The port of 127.0.0.1 on which the running environment answers, when it is one port only.
 fn published_port(ctx: &Ctx, stage: &start::Stage) -> Result<Option<u16>> {
     let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
-    let ports: std::collections::BTreeSet<u16> = containers
-        .iter()
-        .flat_map(compose::Container::published)
-        .collect();
+    let ports: std::collections::BTreeSet<u16> =
+        containers.iter().flat_map(compose::Container::published).collect();
     let mut ports = ports.into_iter();
     Ok(ports.next().filter(|_| ports.next().is_none()))
 }

@@ -16,12 +16,6 @@ impl Run {
         let service = env::service_or_main(&stage.stack, self.service)?;
         shell::require_running(ctx, &stage, &service)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        ctx.run_interactive(compose::run(
-            &ctx.sh,
-            &stage.target,
-            &service,
-            terminal,
-            &self.command,
-        ))
+        ctx.run_interactive(compose::run(&ctx.sh, &stage.target, &service, terminal, &self.command))
     }
 }

@@ -71,17 +71,11 @@ fn missing_engine_packages(ctx: &Ctx) -> Vec<&'static str> {
     match doctor::engine(ctx) {
         Engine::Ready { .. } | Engine::Denied => Vec::new(),
         Engine::NoAnswer(_) if installed => {
-            let plugin = |cmd| {
-                ctx.ask(cmd, ctx::QUESTION)
-                    .is_ok_and(|answer| answer.status.success())
-            };
+            let plugin =
+                |cmd| ctx.ask(cmd, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
             let complete = plugin(docker::buildx_version(&ctx.sh))
                 && plugin(crate::tools::compose::version(&ctx.sh));
-            if complete {
-                Vec::new()
-            } else {
-                apt::ENGINE.to_vec()
-            }
+            if complete { Vec::new() } else { apt::ENGINE.to_vec() }
         }
         _ => apt::ENGINE.to_vec(),
     }
@@ -97,13 +91,7 @@ pub(crate) fn mirrors() -> Result<Mirrors> {
     let mut texts = Vec::new();
     let lists = Path::new("/etc/apt/sources.list.d");
     let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
-    files.extend(
-        std::fs::read_dir(lists)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path()),
-    );
+    files.extend(std::fs::read_dir(lists).into_iter().flatten().flatten().map(|e| e.path()));
     files.sort();
     for file in files {
         texts.extend(std::fs::read_to_string(file));

@@ -65,11 +65,7 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     check_ports(ctx, &facts, &target.project)?;
     let plan = build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &[])?;
     target.files.push(write_images(ctx, &facts, &stack, &plan)?);
-    Ok(Stage {
-        facts,
-        stack,
-        target,
-    })
+    Ok(Stage { facts, stack, target })
 }
 
 /// The running (or stopped) stack of an environment: no image is looked at or built.
@@ -78,14 +74,8 @@ pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
     doctor::require_engine(ctx)?;
     let stack = env::load_stack(ctx, &facts)?;
     let mut target = target(ctx, &facts, &stack)?;
-    target
-        .files
-        .extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
-    Ok(Stage {
-        facts,
-        stack,
-        target,
-    })
+    target.files.extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
+    Ok(Stage { facts, stack, target })
 }
 
 fn target(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Target> {
@@ -93,14 +83,8 @@ fn target(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Target> {
     for (name, port) in &facts.environment.ports {
         variables.push((env::port_variable(name), port.to_string()));
     }
-    variables.push((
-        "STEVEDORE_UID".into(),
-        rustix::process::getuid().as_raw().to_string(),
-    ));
-    variables.push((
-        "STEVEDORE_GID".into(),
-        rustix::process::getgid().as_raw().to_string(),
-    ));
+    variables.push(("STEVEDORE_UID".into(), rustix::process::getuid().as_raw().to_string()));
+    variables.push(("STEVEDORE_GID".into(), rustix::process::getgid().as_raw().to_string()));
     variables.push(("STEVEDORE_COMMIT".into(), commit(ctx)));
     Ok(Target {
         project: format!("{}-{}", stack.name, facts.name),
@@ -113,10 +97,7 @@ fn target(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Target> {
 pub(crate) fn commit(ctx: &Ctx) -> String {
     let answer = ctx.ask(git::describe(&ctx.sh), QUESTION);
     let commit = answer.ok().filter(|answer| answer.status.success());
-    commit.map_or_else(
-        || "unknown".into(),
-        |answer| answer.stdout.trim().to_owned(),
-    )
+    commit.map_or_else(|| "unknown".into(), |answer| answer.stdout.trim().to_owned())
 }
 
 fn images_path(ctx: &Ctx, facts: &Facts) -> std::path::PathBuf {
@@ -150,9 +131,7 @@ fn write_images(
 fn check_owner(ctx: &Ctx, project: &str) -> Result<()> {
     let answer = ctx.read(docker::containers_of_project(&ctx.sh, project))?;
     for container in docker::parse_containers(&answer)? {
-        let home = container
-            .label("com.docker.compose.project.working_dir")
-            .unwrap_or_default();
+        let home = container.label("com.docker.compose.project.working_dir").unwrap_or_default();
         if std::path::Path::new(home) != ctx.root && std::path::Path::new(home).exists() {
             let environment = container.label(LABEL_ENVIRONMENT).unwrap_or("ENV");
             bail!(
@@ -181,10 +160,9 @@ fn check_ports(ctx: &Ctx, facts: &Facts, project: &str) -> Result<()> {
             None => status::owner_of(*port),
         };
         let other = match name.as_str() {
-            MAIN_PORT => format!(
-                "choose another with --port, such as --port {}",
-                port.wrapping_add(1)
-            ),
+            MAIN_PORT => {
+                format!("choose another with --port, such as --port {}", status::another(*port))
+            }
             name => format!(
                 "change {name} under [ports] in environments/{}/environment.toml",
                 facts.name
@@ -192,11 +170,7 @@ fn check_ports(ctx: &Ctx, facts: &Facts, project: &str) -> Result<()> {
         };
         problems.push(format!("port {port} is in use by {owner}; {other}"));
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(exit::problems("can't publish", &problems))
-    }
+    if problems.is_empty() { Ok(()) } else { Err(exit::problems("can't publish", &problems)) }
 }
 
 /// Where each service stands on its way to health.
@@ -214,20 +188,14 @@ pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Prog
     let mut waiting = Vec::new();
     let mut failed = Vec::new();
     for (name, service) in &stack.services {
-        let Some(container) = containers
-            .iter()
-            .find(|container| container.service == *name)
-        else {
+        let Some(container) = containers.iter().find(|container| container.service == *name) else {
             waiting.push(name.clone());
             continue;
         };
         match (container.state.as_str(), container.health.as_str()) {
             ("exited", _) if service.facts.once && container.exit_code == 0 => {}
             ("exited" | "dead", _) => {
-                failed.push(format!(
-                    "{name} ended with exit code {}",
-                    container.exit_code
-                ));
+                failed.push(format!("{name} ended with exit code {}", container.exit_code));
             }
             ("running", "unhealthy") => failed.push(format!("{name} is unhealthy")),
             ("running", "healthy") => {}
@@ -283,23 +251,14 @@ pub(crate) fn wait_until_healthy(ctx: &Ctx, stage: &Stage) -> Result<()> {
 pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> anyhow::Error {
     let name = &stage.facts.name;
     let named = |service: &&String| {
-        problems
-            .iter()
-            .any(|problem| problem.split(' ').next() == Some(service.as_str()))
+        problems.iter().any(|problem| problem.split(' ').next() == Some(service.as_str()))
     };
     let services: Vec<String> = stage.stack.services.keys().filter(named).cloned().collect();
-    let log = ctx.ask(
-        compose::logs(&ctx.sh, &stage.target, false, 20, &services),
-        QUESTION,
-    );
+    let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, false, 20, &services), QUESTION);
     let log = log.map(|answer| answer.stdout).unwrap_or_default();
     let log: String = log.lines().map(|line| format!("\n  {line}")).collect();
     let next = format!("see `cargo xtask logs {name}`, and end it with `cargo xtask stop {name}`");
-    exit::problems(
-        &format!("{name} did not start"),
-        &[problems, &[next]].concat(),
-    )
-    .context(log)
+    exit::problems(&format!("{name} did not start"), &[problems, &[next]].concat()).context(log)
 }
 
 /// Says where the environment answers.

@@ -31,18 +31,14 @@ impl Status {
         let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
         let mut rows = Vec::new();
         for service in stage.stack.names() {
-            let found = containers
-                .iter()
-                .find(|container| container.service == service);
+            let found = containers.iter().find(|container| container.service == service);
             rows.push(match found {
                 Some(container) => (service, container.status.clone(), container.image.clone()),
                 None => (service, "not running".into(), String::new()),
             });
         }
-        let ports: BTreeSet<u16> = containers
-            .iter()
-            .flat_map(compose::Container::published)
-            .collect();
+        let ports: BTreeSet<u16> =
+            containers.iter().flat_map(compose::Container::published).collect();
         show(ctx, name, "docker", &rows, ports.first().copied())
     }
 }
@@ -89,6 +85,11 @@ pub(crate) fn is_free(port: u16) -> bool {
     }
 }
 
+/// A port to suggest instead of one that is taken.
+pub(crate) fn another(port: u16) -> u16 {
+    if port == u16::MAX { port - 1 } else { port + 1 }
+}
+
 /// Which process listens on a port, as far as this system tells us.
 pub(crate) fn owner_of(port: u16) -> String {
     listener(port).unwrap_or_else(|| "another process".into())
@@ -99,27 +100,18 @@ fn listener(port: u16) -> Option<String> {
     const LISTEN: &str = "0A";
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
     let wanted = format!(":{port:04X}");
-    let inode = tables
-        .iter()
-        .flatten()
-        .flat_map(|table| table.lines())
-        .find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
-            matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
-        })?;
+    let inode = tables.iter().flatten().flat_map(|table| table.lines()).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
+        matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
+    })?;
     let socket = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
             continue;
         };
-        let open = files
-            .flatten()
-            .filter_map(|file| std::fs::read_link(file.path()).ok());
-        if open
-            .into_iter()
-            .any(|target| target.as_os_str() == socket.as_str())
-        {
+        let open = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        if open.into_iter().any(|target| target.as_os_str() == socket.as_str()) {
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             let pid = process.file_name().to_string_lossy().into_owned();
             return Some(format!("{} (process {pid})", name.trim()));

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{dev, start};
+use super::{dev, doctor, env, start};
 use crate::cli::Stop;
 use crate::ctx::Ctx;
 use crate::tools::compose;
@@ -12,13 +12,16 @@ impl Stop {
         if dev::stop_host(ctx, &self.environment)? {
             return Ok(());
         }
+        env::load(ctx, &self.environment)?;
+        if let Some(problem) = doctor::engine(ctx).problem() {
+            // Without an engine no container can run.
+            ctx.say(format_args!("{} does not run ({problem})", self.environment));
+            return Ok(());
+        }
         let stage = start::existing(ctx, &self.environment)?;
         ctx.run(compose::down(&ctx.sh, &stage.target))?;
         if !ctx.dry_run {
-            ctx.say(format_args!(
-                "{} is stopped; its data is kept",
-                self.environment
-            ));
+            ctx.say(format_args!("{} is stopped; its data is kept", self.environment));
         }
         Ok(())
     }

@@ -42,16 +42,11 @@ pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
     }
     let names: Vec<String> = names.into_iter().collect();
     if names.is_empty() {
-        ctx.say(format_args!(
-            "no Dockerfile has a stage `{STAGE}`: nothing to run"
-        ));
+        ctx.say(format_args!("no Dockerfile has a stage `{STAGE}`: nothing to run"));
         return Ok(());
     }
     // Its records are its own: the dev images are not what was tested here.
-    let facts = env::Facts {
-        name: "test".into(),
-        ..facts
-    };
+    let facts = env::Facts { name: "test".into(), ..facts };
     build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &names).map_err(|error| {
         match exit::code(&error) {
             exit::FAILED => exit::gate(format!("the tests did not pass: {error:#}")),

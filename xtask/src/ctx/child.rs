@@ -39,11 +39,7 @@ impl Answer {
         if self.status.success() {
             return Ok(self.stdout);
         }
-        let said = if self.stderr.trim().is_empty() {
-            &self.stdout
-        } else {
-            &self.stderr
-        };
+        let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let lines: Vec<&str> = said.trim_end().lines().collect();
         let last = lines[lines.len().saturating_sub(40)..].join("\n  ");
         bail!("`{shown}` failed ({}):\n  {last}", describe(self.status))
@@ -93,45 +89,37 @@ pub(super) fn wait(
             signal(&handle, Signal::KILL);
             handle.wait()?;
             if too_long {
-                bail!(
-                    "`{shown}` did not end within {} s and was killed",
-                    deadline.as_secs()
-                );
+                bail!("`{shown}` did not end within {} s and was killed", deadline.as_secs());
             }
         }
     };
     if ending.is_some() {
         return Err(exit::interrupted());
     }
-    Ok(Answer {
-        status,
-        stdout: text(&mut stdout)?,
-        stderr: text(&mut stderr)?,
-    })
+    Ok(Answer { status, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? })
 }
 
 /// Gives the child our standard streams as they are; interrupts are its own to handle.
 pub(super) fn interactive(cmd: Cmd<'_>) -> Result<u8> {
     let shown = cmd.to_string();
-    let status = Command::from(cmd)
-        .status()
-        .map_err(|error| cannot_start(&shown, &error))?;
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    Ok(code
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(exit::FAILED))
+    let status = Command::from(cmd).status().map_err(|error| cannot_start(&shown, &error))?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILED))
 }
 
 /// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
+///
+/// `keep_stdout`: all of it goes to stderr, because stdout is for our own lines.
 pub(super) fn show(
     cmd: Cmd<'_>,
     shown: &str,
+    keep_stdout: bool,
     interrupt: &AtomicBool,
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
-    let handle = expression(cmd).stdin_null().start();
+    let expression = expression(cmd).stdin_null();
+    let expression = if keep_stdout { expression.stdout_to_stderr() } else { expression };
+    let handle = expression.start();
     let handle = handle.map_err(|error| cannot_start(shown, &error))?;
     let mut ending: Option<(Instant, anyhow::Error)> = None;
     let status = loop {
@@ -148,10 +136,7 @@ pub(super) fn show(
                 signal(&handle, Signal::INT);
                 ending = Some((Instant::now(), error));
             }
-        } else if ending
-            .as_ref()
-            .is_some_and(|(since, _)| since.elapsed() > GRACE)
-        {
+        } else if ending.as_ref().is_some_and(|(since, _)| since.elapsed() > GRACE) {
             signal(&handle, Signal::KILL);
         }
     };
@@ -185,14 +170,9 @@ fn expression(cmd: Cmd<'_>) -> duct::Expression {
 pub(crate) fn detach(cmd: Cmd<'_>, log: File) -> Result<Child> {
     let shown = cmd.to_string();
     let mut command = Command::from(cmd);
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     group::start_in_session(&mut command);
-    command
-        .spawn()
-        .map_err(|error| cannot_start(&shown, &error))
+    command.spawn().map_err(|error| cannot_start(&shown, &error))
 }
 
 fn signal(handle: &duct::Handle, signal: Signal) {

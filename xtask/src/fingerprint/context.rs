@@ -27,12 +27,7 @@ pub(crate) fn read(directory: &Path, ignore: &Ignore) -> Result<BTreeMap<String,
     while let Some(found) = walk.next() {
         let found = found.with_context(|| format!("can't read {}", directory.display()))?;
         open.truncate(found.depth() - 1);
-        let path = found
-            .path()
-            .strip_prefix(directory)?
-            .as_os_str()
-            .as_bytes()
-            .to_vec();
+        let path = found.path().strip_prefix(directory)?.as_os_str().as_bytes().to_vec();
         let above = open.last().map(|(_, _, parents)| parents);
         let (ignored, parents) = ignore.matches(&path, above);
         let is_directory = found.file_type().is_dir();
@@ -67,21 +62,13 @@ fn entry(path: &Path) -> Result<Option<Entry>> {
     let kind = meta.file_type();
     let mode = meta.mode() & 0o7777;
     if kind.is_dir() {
-        return Ok(Some(Entry {
-            kind: Kind::Directory,
-            mode,
-            content: String::new(),
-        }));
+        return Ok(Some(Entry { kind: Kind::Directory, mode, content: String::new() }));
     }
     if kind.is_symlink() {
         let target = path.read_link().with_context(tried)?;
         let content = escape(target.as_os_str().as_bytes());
         // A symlink's own permission bits mean nothing and differ between systems.
-        return Ok(Some(Entry {
-            kind: Kind::Symlink,
-            mode: 0o777,
-            content,
-        }));
+        return Ok(Some(Entry { kind: Kind::Symlink, mode: 0o777, content }));
     }
     if kind.is_socket() {
         return Ok(None);
@@ -94,11 +81,7 @@ fn entry(path: &Path) -> Result<Option<Entry>> {
         );
     }
     let content = hash_file(path).with_context(tried)?;
-    Ok(Some(Entry {
-        kind: Kind::File,
-        mode,
-        content,
-    }))
+    Ok(Some(Entry { kind: Kind::File, mode, content }))
 }
 
 fn hash_file(path: &Path) -> std::io::Result<String> {
@@ -139,10 +122,7 @@ pub(crate) fn escape(path: &[u8]) -> String {
 
 /// The ignore file of a build: the Dockerfile's own, else the context's, else none.
 pub(crate) fn load_ignore(root: &Path, dockerfile: &str, context: &str) -> Result<Ignore> {
-    let candidates = [
-        format!("{dockerfile}.dockerignore"),
-        format!("{context}/.dockerignore"),
-    ];
+    let candidates = [format!("{dockerfile}.dockerignore"), format!("{context}/.dockerignore")];
     for name in candidates {
         match std::fs::read(root.join(OsStr::new(&name))) {
             Ok(bytes) => return Ignore::parse(&bytes).with_context(|| format!("can't use {name}")),

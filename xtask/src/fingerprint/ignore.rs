@@ -104,11 +104,7 @@ fn clean(pattern: &str) -> String {
             part => parts.push(part),
         }
     }
-    if parts.is_empty() {
-        if rooted { "/".into() } else { ".".into() }
-    } else {
-        parts.join("/")
-    }
+    if parts.is_empty() { if rooted { "/".into() } else { ".".into() } } else { parts.join("/") }
 }
 
 /// The tokens of a cleaned pattern, or `None` where Go's `filepath.Match` finds it malformed.
@@ -120,11 +116,7 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
             '*' if chars.peek() == Some(&'*') => {
                 chars.next();
                 chars.next_if_eq(&'/');
-                if chars.peek().is_none() {
-                    Token::Rest
-                } else {
-                    Token::Directories
-                }
+                if chars.peek().is_none() { Token::Rest } else { Token::Directories }
             }
             '*' => Token::Star,
             '?' => Token::One,
@@ -145,11 +137,7 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> 
             return Some(Token::Class { negated, ranges });
         }
         let low = class_char(chars)?;
-        let high = if chars.next_if_eq(&'-').is_some() {
-            class_char(chars)?
-        } else {
-            low
-        };
+        let high = if chars.next_if_eq(&'-').is_some() { class_char(chars)? } else { low };
         ranges.push((low, high));
     }
 }
@@ -172,10 +160,7 @@ fn matches(tokens: &[Token], path: &[char]) -> bool {
         let mut next = vec![false; path.len() + 1];
         match token {
             Token::Rest => {
-                let first = reached
-                    .iter()
-                    .position(|&here| here)
-                    .unwrap_or(path.len() + 1);
+                let first = reached.iter().position(|&here| here).unwrap_or(path.len() + 1);
                 next[first.min(path.len() + 1)..].fill(true);
             }
             Token::Directories => {

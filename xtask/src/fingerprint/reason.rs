@@ -15,10 +15,7 @@ pub(crate) fn differences(
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     if old.epoch != new.epoch {
-        reasons.push(format!(
-            "docker/stack.lock: epoch moved from {} to {}",
-            old.epoch, new.epoch
-        ));
+        reasons.push(format!("docker/stack.lock: epoch moved from {} to {}", old.epoch, new.epoch));
     }
     for (kind, old, new) in [
         ("base image", &old.bases, &new.bases),
@@ -37,23 +34,12 @@ pub(crate) fn differences(
     }
     if old.target != new.target {
         let name = |target: &Option<String>| target.clone().unwrap_or_else(|| "the last".into());
-        reasons.push(format!(
-            "target: {} instead of {}",
-            name(&new.target),
-            name(&old.target)
-        ));
+        reasons.push(format!("target: {} instead of {}", name(&new.target), name(&old.target)));
     }
     if old.platform != new.platform {
-        reasons.push(format!(
-            "platform: {} instead of {}",
-            new.platform, old.platform
-        ));
+        reasons.push(format!("platform: {} instead of {}", new.platform, old.platform));
     }
-    let prefix = if context == "." {
-        String::new()
-    } else {
-        format!("{context}/")
-    };
+    let prefix = if context == "." { String::new() } else { format!("{context}/") };
     for (path, entry) in &new.entries {
         let path = format!("{prefix}{path}");
         match old.entries.get(path.strip_prefix(&prefix).unwrap_or(&path)) {
@@ -61,10 +47,7 @@ pub(crate) fn differences(
             Some(before) => reasons.extend(entry_difference(&path, before, entry)),
         }
     }
-    let gone = old
-        .entries
-        .keys()
-        .filter(|path| !new.entries.contains_key(*path));
+    let gone = old.entries.keys().filter(|path| !new.entries.contains_key(*path));
     reasons.extend(gone.map(|path| format!("{prefix}{path} is gone")));
     // A Dockerfile that lies in its own context is an input twice and a reason once.
     let mut seen = BTreeSet::new();
@@ -83,9 +66,7 @@ fn map_differences(
         Some(_) => None,
     });
     let gone = old.keys().filter(|name| !new.contains_key(*name));
-    changed
-        .chain(gone.map(|name| format!("{kind} {name} is gone")))
-        .collect()
+    changed.chain(gone.map(|name| format!("{kind} {name} is gone"))).collect()
 }
 
 fn entry_difference(path: &str, old: &Entry, new: &Entry) -> Option<String> {
@@ -98,12 +79,8 @@ fn entry_difference(path: &str, old: &Entry, new: &Entry) -> Option<String> {
             Kind::File | Kind::Directory => format!("{path} changed"),
         });
     }
-    (old.mode != new.mode).then(|| {
-        format!(
-            "{path} has mode {:04o} instead of {:04o}",
-            new.mode, old.mode
-        )
-    })
+    (old.mode != new.mode)
+        .then(|| format!("{path} has mode {:04o} instead of {:04o}", new.mode, old.mode))
 }
 
 fn kind(kind: Kind) -> &'static str {

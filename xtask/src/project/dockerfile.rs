@@ -44,9 +44,7 @@ pub(crate) fn parse(
         if !seen.insert(index) {
             continue;
         }
-        references
-            .arguments
-            .extend(stages[index].arguments.iter().cloned());
+        references.arguments.extend(stages[index].arguments.iter().cloned());
         for need in &stages[index].needs {
             match find(&stages, need, index) {
                 Some(stage) => open.push(stage),
@@ -67,12 +65,7 @@ pub(crate) fn has_stage(text: &str, name: &str) -> bool {
 
 /// A stage by name or number, among those before `end`.
 fn find(stages: &[Stage], name: &str, end: usize) -> Option<usize> {
-    let named = |stage: &Stage| {
-        stage
-            .name
-            .as_deref()
-            .is_some_and(|n| n.eq_ignore_ascii_case(name))
-    };
+    let named = |stage: &Stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name));
     let by_name = stages[..end].iter().rposition(named);
     by_name.or_else(|| name.parse().ok().filter(|&number: &usize| number < end))
 }
@@ -89,37 +82,26 @@ fn stages(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<Stage>, Str
             ("ARG", None) => {
                 for word in words {
                     let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                    let value = args
-                        .get(name)
-                        .map_or(default.trim_matches('"'), String::as_str);
+                    let value = args.get(name).map_or(default.trim_matches('"'), String::as_str);
                     global.insert(name.to_owned(), value.to_owned());
                 }
             }
             ("ARG", Some(stage)) => {
-                let names = words
-                    .iter()
-                    .map(|word| word.split('=').next().unwrap_or(word));
+                let names = words.iter().map(|word| word.split('=').next().unwrap_or(word));
                 stage.arguments.extend(names.map(str::to_owned));
             }
             ("FROM", _) => stages.push(from(line, &words, &global)?),
             ("COPY" | "ADD" | "RUN", Some(stage)) => {
-                stage
-                    .needs
-                    .extend(
-                        words
-                            .iter()
-                            .take_while(|w| w.starts_with("--"))
-                            .filter_map(|word| {
-                                let copy = word.strip_prefix("--from=");
-                                let mount = || {
-                                    let options = word.strip_prefix("--mount=")?;
-                                    options
-                                        .split(',')
-                                        .find_map(|option| option.strip_prefix("from="))
-                                };
-                                copy.or_else(mount).map(str::to_owned)
-                            }),
-                    );
+                stage.needs.extend(words.iter().take_while(|w| w.starts_with("--")).filter_map(
+                    |word| {
+                        let copy = word.strip_prefix("--from=");
+                        let mount = || {
+                            let options = word.strip_prefix("--mount=")?;
+                            options.split(',').find_map(|option| option.strip_prefix("from="))
+                        };
+                        copy.or_else(mount).map(str::to_owned)
+                    },
+                ));
             }
             _ => {}
         }
@@ -128,11 +110,7 @@ fn stages(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<Stage>, Str
 }
 
 fn from(line: usize, words: &[&str], global: &BTreeMap<String, String>) -> Result<Stage, String> {
-    let words: Vec<&str> = words
-        .iter()
-        .copied()
-        .filter(|word| !word.starts_with("--"))
-        .collect();
+    let words: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with("--")).collect();
     let (image, name) = match words[..] {
         [image] => (image, None),
         [image, r#as, name] if r#as.eq_ignore_ascii_case("as") => (image, Some(name.to_owned())),
@@ -141,23 +119,16 @@ fn from(line: usize, words: &[&str], global: &BTreeMap<String, String>) -> Resul
     let mut argument = |name: &str| global.get(name).filter(|value| !value.is_empty()).cloned();
     let image = substitute(image, &mut argument)
         .map_err(|message| format!("{line}: {message}; give ARG a default"))?;
-    Ok(Stage {
-        name,
-        needs: vec![image],
-        arguments: BTreeSet::new(),
-    })
+    Ok(Stage { name, needs: vec![image], arguments: BTreeSet::new() })
 }
 
 /// The instructions with the number of their first line: comments dropped, continued lines
 /// joined, here-documents skipped.
 fn instructions(text: &str) -> Vec<(usize, String)> {
-    let escape = if text
-        .lines()
-        .take_while(|line| line.starts_with('#'))
-        .any(|line| {
-            let directive = line.trim_start_matches('#').replace(' ', "");
-            directive.eq_ignore_ascii_case("escape=`")
-        }) {
+    let escape = if text.lines().take_while(|line| line.starts_with('#')).any(|line| {
+        let directive = line.trim_start_matches('#').replace(' ', "");
+        directive.eq_ignore_ascii_case("escape=`")
+    }) {
         '`'
     } else {
         '\\'
@@ -196,23 +167,13 @@ fn instructions(text: &str) -> Vec<(usize, String)> {
 
 /// The end words of the here-documents that an instruction opens.
 fn heredocs(instruction: &str) -> Vec<String> {
-    let word = instruction
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let word = instruction.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     if !matches!(word.as_str(), "RUN" | "COPY" | "ADD") {
         return Vec::new();
     }
-    let opened = instruction
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("<<"));
+    let opened = instruction.split_whitespace().filter_map(|word| word.strip_prefix("<<"));
     opened
-        .map(|word| {
-            word.trim_start_matches('-')
-                .trim_matches(['"', '\''])
-                .to_owned()
-        })
+        .map(|word| word.trim_start_matches('-').trim_matches(['"', '\'']).to_owned())
         .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_'))
         .collect()
 }

@@ -46,10 +46,7 @@ pub(crate) fn load(path: &Path, name: &str) -> Result<Variables> {
     }
     let me = rustix::process::geteuid().as_raw();
     if meta.uid() != me && me != 0 {
-        anyhow::bail!(
-            "{name} belongs to user {}, not to you: chown it",
-            meta.uid()
-        );
+        anyhow::bail!("{name} belongs to user {}, not to you: chown it", meta.uid());
     }
     if meta.permissions().mode() & 0o077 != 0 {
         anyhow::bail!("{name} can be read by other users: chmod 600 {name}");
@@ -70,10 +67,7 @@ pub(crate) struct Problem {
 }
 
 pub(crate) fn in_file(name: &str, problems: &[Problem]) -> Vec<String> {
-    problems
-        .iter()
-        .map(|problem| format!("{name}:{}: {}", problem.line, problem.message))
-        .collect()
+    problems.iter().map(|problem| format!("{name}:{}: {}", problem.line, problem.message)).collect()
 }
 
 /// All the variables of a text, or all its problems.
@@ -107,11 +101,7 @@ pub(crate) fn parse(text: &str) -> Result<Variables, Vec<Problem>> {
             }
         }
     }
-    if problems.is_empty() {
-        Ok(variables)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(variables) } else { Err(problems) }
 }
 
 /// One `KEY=value`. The message never repeats the value: it may be a secret.
@@ -152,9 +142,7 @@ fn check_value(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     if value.trim() != value {
-        return Err(format!(
-            "the value of {key} has white space at an end; remove it"
-        ));
+        return Err(format!("the value of {key} has white space at an end; remove it"));
     }
     if value.contains('$') {
         return Err(format!(
@@ -169,18 +157,14 @@ fn check_value(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     if value.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(format!(
-            "the value of {key} holds a control character; remove it"
-        ));
+        return Err(format!("the value of {key} holds a control character; remove it"));
     }
     Ok(())
 }
 
 pub(crate) fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
-    chars
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

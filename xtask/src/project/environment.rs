@@ -59,15 +59,8 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
         super::check_name(name)?;
         anyhow::ensure!(*port != 0, "port 0 of [ports] {name} is no fixed port");
     }
-    for name in environment
-        .variables
-        .keys()
-        .chain(environment.host.variables.keys())
-    {
-        anyhow::ensure!(
-            super::dotenv::is_name(name),
-            "{name:?} is not a variable name"
-        );
+    for name in environment.variables.keys().chain(environment.host.variables.keys()) {
+        anyhow::ensure!(super::dotenv::is_name(name), "{name:?} is not a variable name");
     }
     Ok(environment)
 }

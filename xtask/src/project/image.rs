@@ -62,18 +62,9 @@ pub(crate) fn recipes(
     if !problems.is_empty() {
         return Err(exit::problems("can't use the compose files", &problems));
     }
-    let mut order = Order {
-        project,
-        environment,
-        epoch,
-        builds,
-        done: Vec::new(),
-        open: Vec::new(),
-    };
-    let named = stack
-        .services
-        .values()
-        .filter_map(|service| of_service(project, stack, service));
+    let mut order =
+        Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() };
+    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
     let mut wanted: BTreeSet<String> = order.builds.keys().cloned().collect();
     wanted.extend(named);
     for image in wanted {
@@ -87,19 +78,13 @@ pub(crate) fn of_service(project: &Project, stack: &Stack, service: &Service) ->
     if let Some(build) = &service.build {
         return folder_of(&build.dockerfile);
     }
-    let folder = service
-        .image
-        .as_ref()?
-        .strip_prefix(&stack.name)?
-        .strip_prefix('/')?;
+    let folder = service.image.as_ref()?.strip_prefix(&stack.name)?.strip_prefix('/')?;
     project.images.get(folder).cloned()
 }
 
 /// The folder of `docker/` that a Dockerfile lies in.
 pub(crate) fn folder_of(dockerfile: &str) -> Option<String> {
-    let image = dockerfile
-        .strip_prefix("docker/")?
-        .strip_suffix("/Dockerfile")?;
+    let image = dockerfile.strip_prefix("docker/")?.strip_suffix("/Dockerfile")?;
     super::check_name(image).ok().map(|()| image.to_owned())
 }
 
@@ -158,10 +143,8 @@ impl Order<'_> {
         if found.arguments.contains(EPOCH_ARGUMENT) {
             args.insert(EPOCH_ARGUMENT.into(), self.epoch.to_owned());
         }
-        let (bases, externals) = found
-            .images
-            .into_iter()
-            .partition(|name| self.project.images.contains(name));
+        let (bases, externals) =
+            found.images.into_iter().partition(|name| self.project.images.contains(name));
         Ok(Recipe {
             image: image.to_owned(),
             context: build.context,

@@ -47,9 +47,7 @@ pub(crate) fn parse(text: &str) -> Result<Lock> {
 impl Lock {
     pub(crate) fn text(&self) -> Result<String> {
         let body = toml::to_string(self).context("can't write the lock as TOML")?;
-        Ok(format!(
-            "# Written by `cargo xtask image update`. Commit it.\n\n{body}"
-        ))
+        Ok(format!("# Written by `cargo xtask image update`. Commit it.\n\n{body}"))
     }
 }
 

@@ -28,19 +28,12 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Process>, Vec<Problem>> {
         match parse_line(content) {
             Err(message) => problems.push(Problem { line, message }),
             Ok((name, _)) if processes.iter().any(|process| process.name == name) => {
-                problems.push(Problem {
-                    line,
-                    message: format!("{name} is here already"),
-                });
+                problems.push(Problem { line, message: format!("{name} is here already") });
             }
             Ok((name, words)) => processes.push(Process { name, words, line }),
         }
     }
-    if problems.is_empty() {
-        Ok(processes)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(processes) } else { Err(problems) }
 }
 
 fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
@@ -51,9 +44,7 @@ fn parse_line(line: &str) -> Result<(String, Vec<String>), String> {
         return Err(format!("{name} has no command"));
     }
     if let Some(sign) = shell_sign(command) {
-        return Err(format!(
-            "`{sign}` needs a shell; put the command into a script and name that"
-        ));
+        return Err(format!("`{sign}` needs a shell; put the command into a script and name that"));
     }
     if words[0].contains('=') {
         return Err("settings in front of a command need a shell; put them into .env".into());

@@ -51,31 +51,20 @@ pub(crate) fn parse(text: &str) -> Result<Schema, Vec<Problem>> {
     let mut variables = BTreeMap::new();
     let mut problems = Vec::new();
     for (line, content) in (1..).zip(text.split('\n')) {
-        let Some((name, _)) = content
-            .split_once('=')
-            .filter(|(name, _)| values.contains_key(*name))
+        let Some((name, _)) =
+            content.split_once('=').filter(|(name, _)| values.contains_key(*name))
         else {
             continue;
         };
         match source(values[name].reveal()) {
             Ok((source, secret)) => {
-                variables.insert(
-                    name.to_owned(),
-                    Variable {
-                        source,
-                        secret,
-                        line,
-                    },
-                );
+                variables.insert(name.to_owned(), Variable { source, secret, line });
             }
             Err(message) => problems.push(Problem { line, message }),
         }
     }
     if problems.is_empty() {
-        Ok(Schema {
-            text: text.to_owned(),
-            variables,
-        })
+        Ok(Schema { text: text.to_owned(), variables })
     } else {
         Err(problems)
     }
@@ -83,9 +72,7 @@ pub(crate) fn parse(text: &str) -> Result<Schema, Vec<Problem>> {
 
 fn source(value: &str) -> Result<(Source, bool), String> {
     if let Some(kind) = value.strip_prefix("generate:") {
-        let digits = kind
-            .strip_prefix("hex")
-            .and_then(|digits| digits.parse().ok());
+        let digits = kind.strip_prefix("hex").and_then(|digits| digits.parse().ok());
         return match digits {
             Some(digits @ 8..=1024) => Ok((Source::Generated { digits }, true)),
             _ => Err(format!(
@@ -115,10 +102,7 @@ impl Schema {
     ) -> String {
         let mut lines = Vec::new();
         for (number, content) in (1..).zip(self.text.split('\n')) {
-            let variable = self
-                .variables
-                .iter()
-                .find(|(_, variable)| variable.line == number);
+            let variable = self.variables.iter().find(|(_, variable)| variable.line == number);
             lines.push(match variable {
                 None => content.to_owned(),
                 Some((name, variable)) => {
@@ -139,9 +123,7 @@ impl Schema {
     pub(crate) fn check(&self, variables: &Variables) -> Vec<String> {
         let mut problems = Vec::new();
         for (name, variable) in &self.variables {
-            let empty = variables
-                .get(name)
-                .is_none_or(|value| value.reveal().is_empty());
+            let empty = variables.get(name).is_none_or(|value| value.reveal().is_empty());
             match &variable.source {
                 Source::Optional => {}
                 Source::Default(value) if value.is_empty() => {}
@@ -152,9 +134,7 @@ impl Schema {
                 _ => {}
             }
         }
-        let unknown = variables
-            .keys()
-            .filter(|name| !self.variables.contains_key(*name));
+        let unknown = variables.keys().filter(|name| !self.variables.contains_key(*name));
         problems.extend(
             unknown.map(|name| {
                 format!("{name} is not in .env.example; add it there, or remove it here")
@@ -164,8 +144,6 @@ impl Schema {
     }
 
     pub(crate) fn is_secret(&self, name: &str) -> bool {
-        self.variables
-            .get(name)
-            .is_none_or(|variable| variable.secret)
+        self.variables.get(name).is_none_or(|variable| variable.secret)
     }
 }

@@ -62,10 +62,7 @@ impl Stack {
 
     /// The service marked as main, when exactly one is.
     pub(crate) fn main(&self) -> Option<&str> {
-        let mut marked = self
-            .services
-            .iter()
-            .filter(|(_, service)| service.facts.main);
+        let mut marked = self.services.iter().filter(|(_, service)| service.facts.main);
         let (name, _) = marked.next()?;
         marked.next().is_none().then_some(name)
     }
@@ -87,10 +84,7 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
     let mut problems = Vec::new();
     for (service, value) in merged["services"].as_object().into_iter().flatten() {
         // A service behind a profile is switched off: nothing starts it, so nothing builds it.
-        if value["profiles"]
-            .as_array()
-            .is_some_and(|profiles| !profiles.is_empty())
-        {
+        if value["profiles"].as_array().is_some_and(|profiles| !profiles.is_empty()) {
             continue;
         }
         match parse_service(value, &base["services"][service]) {
@@ -105,11 +99,7 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
     }
     let mut variables = BTreeSet::new();
     collect_variables(&merged, &mut variables);
-    Ok(Stack {
-        name,
-        services,
-        variables,
-    })
+    Ok(Stack { name, services, variables })
 }
 
 fn parse_service(value: &Value, base: &Value) -> Result<Service> {
@@ -120,15 +110,8 @@ fn parse_service(value: &Value, base: &Value) -> Result<Service> {
     let facts = serde_json::from_value(Value::Object(facts)).context(KEY)?;
     let build = value.get("build").map(parse_build).transpose()?;
     let image = value["image"].as_str().map(str::to_owned);
-    let unchecked = value
-        .get("healthcheck")
-        .is_none_or(|check| check["disable"] == true);
-    Ok(Service {
-        image,
-        build,
-        facts,
-        unchecked,
-    })
+    let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
+    Ok(Service { image, build, facts, unchecked })
 }
 
 fn parse_build(value: &Value) -> Result<Build> {
@@ -170,11 +153,7 @@ fn normal(path: &str) -> String {
             part => parts.push(part),
         }
     }
-    if parts.is_empty() {
-        ".".into()
-    } else {
-        parts.join("/")
-    }
+    if parts.is_empty() { ".".into() } else { parts.join("/") }
 }
 
 /// The names of the variables in every text of the stack but build sections.

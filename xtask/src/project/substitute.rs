@@ -19,18 +19,12 @@ pub(crate) fn substitute(
         let (name, default, tail) = match after.strip_prefix('{') {
             Some(braced) => {
                 let (inner, tail) = braced.split_once('}').ok_or("`${` without `}`")?;
-                let end = inner
-                    .find(|c: char| !is_name_char(c))
-                    .unwrap_or(inner.len());
-                let default = ["-", ":-"]
-                    .into_iter()
-                    .find_map(|o| inner[end..].strip_prefix(o));
+                let end = inner.find(|c: char| !is_name_char(c)).unwrap_or(inner.len());
+                let default = ["-", ":-"].into_iter().find_map(|o| inner[end..].strip_prefix(o));
                 (&inner[..end], default, tail)
             }
             None => {
-                let end = after
-                    .find(|c: char| !is_name_char(c))
-                    .unwrap_or(after.len());
+                let end = after.find(|c: char| !is_name_char(c)).unwrap_or(after.len());
                 (&after[..end], None, &after[end..])
             }
         };

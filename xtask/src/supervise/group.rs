@@ -37,8 +37,7 @@ pub(crate) fn children() -> Vec<Pid> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mine = pids.filter(|pid| stat_field(*pid, 1) == Some(me));
-    mine.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-        .collect()
+    mine.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
 }
 
 /// Takes the exit status of every child that has ended.

@@ -39,11 +39,7 @@ pub(crate) fn pin() -> String {
 /// A program with the rights of root, which asks no question of its own.
 fn as_root<'s>(sh: &'s Shell, sudo: bool, program: &str) -> Cmd<'s> {
     let quiet = "DEBIAN_FRONTEND=noninteractive";
-    if sudo {
-        cmd!(sh, "sudo env {quiet} {program}")
-    } else {
-        cmd!(sh, "env {quiet} {program}")
-    }
+    if sudo { cmd!(sh, "sudo env {quiet} {program}") } else { cmd!(sh, "env {quiet} {program}") }
 }
 
 pub(crate) fn update(sh: &Shell, sudo: bool) -> Cmd<'_> {
@@ -63,9 +59,7 @@ pub(crate) fn policy<'s>(sh: &'s Shell, package: &str) -> Cmd<'s> {
 
 pub(crate) fn has_candidate(policy: &str) -> bool {
     policy.lines().any(|line| {
-        line.trim()
-            .strip_prefix("Candidate:")
-            .is_some_and(|version| version.trim() != "(none)")
+        line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
     })
 }
 
@@ -90,16 +84,10 @@ pub(crate) fn mirrors(texts: &[String]) -> Option<Mirrors> {
     }
     const SUITES: [&str; 6] = ["bookworm", "trixie", "forky", "stable", "testing", "sid"];
     let debian = |suite: &str| SUITES.contains(&suite);
-    let main = found
-        .iter()
-        .find(|(_, suites)| suites.iter().any(|suite| debian(suite)));
-    let security = found
-        .iter()
-        .find(|(_, suites)| suites.iter().any(|suite| suite.ends_with("-security")));
-    Some(Mirrors {
-        main: main?.0.clone(),
-        security: security.map(|(url, _)| url.clone()),
-    })
+    let main = found.iter().find(|(_, suites)| suites.iter().any(|suite| debian(suite)));
+    let security =
+        found.iter().find(|(_, suites)| suites.iter().any(|suite| suite.ends_with("-security")));
+    Some(Mirrors { main: main?.0.clone(), security: security.map(|(url, _)| url.clone()) })
 }
 
 fn one_line_sources(text: &str) -> impl Iterator<Item = (String, Vec<String>)> {
@@ -111,9 +99,7 @@ fn one_line_sources(text: &str) -> impl Iterator<Item = (String, Vec<String>)> {
         };
         let mut words = line.split_whitespace();
         let (url, suite) = (words.next()?, words.next()?);
-        words
-            .any(|component| component == "main")
-            .then(|| (url.to_owned(), vec![suite.to_owned()]))
+        words.any(|component| component == "main").then(|| (url.to_owned(), vec![suite.to_owned()]))
     })
 }
 
@@ -121,16 +107,9 @@ fn stanza(text: &str) -> Option<(String, Vec<String>)> {
     let field = |name: &str| {
         let prefix = format!("{name}:");
         let line = text.lines().find(|line| line.starts_with(&prefix))?;
-        Some(
-            line[prefix.len()..]
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        Some(line[prefix.len()..].split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     };
-    let main = field("Components")?
-        .iter()
-        .any(|component| component == "main");
+    let main = field("Components")?.iter().any(|component| component == "main");
     let deb = field("Types")?.iter().any(|kind| kind == "deb");
     let url = field("URIs")?.into_iter().next()?;
     (main && deb).then_some((url, field("Suites")?))

@@ -42,10 +42,7 @@ pub(crate) fn bake<'s>(
 
 /// The manifest digest that a registry has for a reference; fails where none answers.
 pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
-    cmd!(
-        sh,
-        "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}"
-    )
+    cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")
 }
 
 #[derive(Debug, Deserialize)]

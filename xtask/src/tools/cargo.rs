@@ -7,10 +7,7 @@ pub(crate) fn fmt_check(sh: &Shell) -> Cmd<'_> {
 }
 
 pub(crate) fn clippy(sh: &Shell) -> Cmd<'_> {
-    cmd!(
-        sh,
-        "cargo clippy --workspace --all-targets --locked -- --deny warnings"
-    )
+    cmd!(sh, "cargo clippy --workspace --all-targets --locked -- --deny warnings")
 }
 
 pub(crate) fn test(sh: &Shell) -> Cmd<'_> {

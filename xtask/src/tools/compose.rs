@@ -42,19 +42,14 @@ pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
 
 /// The stack as compose reads it, without variables filled in: no secret, and no engine needed.
 pub(crate) fn config<'s>(sh: &'s Shell, files: &[PathBuf]) -> Cmd<'s> {
-    let files = files
-        .iter()
-        .flat_map(|file| ["--file".into(), file.clone()]);
-    compose(sh)
-        .args(["--project-directory", ".", "--env-file", "/dev/null"])
-        .args(files)
-        .args([
-            "config",
-            "--no-interpolate",
-            "--no-path-resolution",
-            "--format",
-            "json",
-        ])
+    let files = files.iter().flat_map(|file| ["--file".into(), file.clone()]);
+    compose(sh).args(["--project-directory", ".", "--env-file", "/dev/null"]).args(files).args([
+        "config",
+        "--no-interpolate",
+        "--no-path-resolution",
+        "--format",
+        "json",
+    ])
 }
 
 fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
@@ -92,20 +87,12 @@ pub(crate) fn logs<'s>(
     services: &[String],
 ) -> Cmd<'s> {
     let follow = follow.then_some("--follow");
-    of(sh, target)
-        .arg("logs")
-        .args(follow)
-        .arg("--tail")
-        .arg(tail.to_string())
-        .args(services)
+    of(sh, target).arg("logs").args(follow).arg("--tail").arg(tail.to_string()).args(services)
 }
 
 pub(crate) fn shell<'s>(sh: &'s Shell, target: &Target, service: &str, terminal: bool) -> Cmd<'s> {
     let no_terminal = (!terminal).then_some("--no-TTY");
-    of(sh, target)
-        .arg("exec")
-        .args(no_terminal)
-        .args([service, "/bin/sh"])
+    of(sh, target).arg("exec").args(no_terminal).args([service, "/bin/sh"])
 }
 
 /// A one-off command in a fresh container, beside those that run.
@@ -117,10 +104,7 @@ pub(crate) fn run<'s>(
     command: &[String],
 ) -> Cmd<'s> {
     let no_terminal = (!terminal).then_some("--no-TTY");
-    let entry = format!(
-        "--entrypoint={}",
-        command.first().map_or("", String::as_str)
-    );
+    let entry = format!("--entrypoint={}", command.first().map_or("", String::as_str));
     of(sh, target)
         .args(["run", "--rm", "--no-deps"])
         .args(no_terminal)
@@ -163,11 +147,7 @@ struct Publisher {
 impl Container {
     /// The ports of this machine on which it answers.
     pub(crate) fn published(&self) -> impl Iterator<Item = u16> {
-        let ports = self
-            .publishers
-            .iter()
-            .flatten()
-            .map(|publisher| publisher.published_port);
+        let ports = self.publishers.iter().flatten().map(|publisher| publisher.published_port);
         ports.filter(|port| *port != 0)
     }
 }

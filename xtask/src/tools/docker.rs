@@ -164,28 +164,19 @@ pub(crate) fn remove_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s>
 /// All containers made from an image, running or not.
 pub(crate) fn containers_of<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
     let filter = format!("ancestor={image}");
-    cmd!(
-        sh,
-        "docker container ls --all --no-trunc --filter {filter} --format json"
-    )
+    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
 }
 
 /// All containers of a compose project, running or not.
 pub(crate) fn containers_of_project<'s>(sh: &'s Shell, project: &str) -> Cmd<'s> {
     let filter = format!("label=com.docker.compose.project={project}");
-    cmd!(
-        sh,
-        "docker container ls --all --no-trunc --filter {filter} --format json"
-    )
+    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
 }
 
 /// The running container that publishes a port.
 pub(crate) fn container_on_port(sh: &Shell, port: u16) -> Cmd<'_> {
     let filter = format!("publish={port}");
-    cmd!(
-        sh,
-        "docker container ls --no-trunc --filter {filter} --format json"
-    )
+    cmd!(sh, "docker container ls --no-trunc --filter {filter} --format json")
 }
 
 /// One line of `docker container ls --format json`.
@@ -200,14 +191,8 @@ pub(crate) struct Container {
 impl Container {
     /// A label's value; docker prints them as `a=1,b=2`, so a value with a comma is cut there.
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
-        let pairs = self
-            .labels
-            .split(',')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .into_iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
+        let pairs = self.labels.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 }
 

@@ -30,25 +30,13 @@ pub(crate) fn build<'s>(
     mirrors: &Mirrors,
     archive: &Path,
 ) -> Cmd<'s> {
-    let Base {
-        suite,
-        packages,
-        hooks,
-        epoch_seconds,
-    } = base;
+    let Base { suite, packages, hooks, epoch_seconds } = base;
     let include = (!packages.is_empty()).then(|| format!("--include={}", packages.join(",")));
     let hooks = hooks.iter().map(|hook| format!("--customize-hook={hook}"));
     let main = &mirrors.main;
-    let mut sources = vec![
-        format!("deb {main} {suite} main"),
-        format!("deb {main} {suite}-updates main"),
-    ];
-    sources.extend(
-        mirrors
-            .security
-            .iter()
-            .map(|url| format!("deb {url} {suite}-security main")),
-    );
+    let mut sources =
+        vec![format!("deb {main} {suite} main"), format!("deb {main} {suite}-updates main")];
+    sources.extend(mirrors.security.iter().map(|url| format!("deb {url} {suite}-security main")));
     let languages = "--aptopt=Acquire::Languages \"none\"";
     cmd!(sh, "mmdebstrap --variant=minbase --quiet {languages} {include...} {hooks...} {suite} {archive} {sources...}")
         .env("SOURCE_DATE_EPOCH", epoch_seconds.to_string())

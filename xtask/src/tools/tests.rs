@@ -45,7 +45,9 @@ fn an_engine_of_our_own_touches_no_other_directory() {
     };
     check(
         docker::dockerd(&shell(), Some(&directories)),
-        expect!["dockerd --data-root /x/data --exec-root /x/run/exec --pidfile /x/run/dockerd.pid --host unix:///x/docker.sock"],
+        expect![
+            "dockerd --data-root /x/data --exec-root /x/run/exec --pidfile /x/run/dockerd.pid --host unix:///x/docker.sock"
+        ],
     );
 }
 
@@ -54,15 +56,21 @@ fn compose_commands_hold_no_value_of_a_variable() {
     let sh = &shell();
     check(
         compose::up_detached(sh, &target(), &["app".into()]),
-        expect!["docker compose --project-directory . --env-file /dev/null --project-name shop-dev --file docker/compose.yml --file environments/dev/compose.yml up --no-build --remove-orphans --detach app"],
+        expect![
+            "docker compose --project-directory . --env-file /dev/null --project-name shop-dev --file docker/compose.yml --file environments/dev/compose.yml up --no-build --remove-orphans --detach app"
+        ],
     );
     check(
         compose::run(sh, &target(), "app", false, &["ls".into(), "-l".into()]),
-        expect!["docker compose --project-directory . --env-file /dev/null --project-name shop-dev --file docker/compose.yml --file environments/dev/compose.yml run --rm --no-deps --no-TTY --entrypoint=ls app -l"],
+        expect![
+            "docker compose --project-directory . --env-file /dev/null --project-name shop-dev --file docker/compose.yml --file environments/dev/compose.yml run --rm --no-deps --no-TTY --entrypoint=ls app -l"
+        ],
     );
     check(
         compose::config(sh, &target().files),
-        expect!["docker compose --project-directory . --env-file /dev/null --file docker/compose.yml --file environments/dev/compose.yml config --no-interpolate --no-path-resolution --format json"],
+        expect![
+            "docker compose --project-directory . --env-file /dev/null --file docker/compose.yml --file environments/dev/compose.yml config --no-interpolate --no-path-resolution --format json"
+        ],
     );
 }
 
@@ -71,9 +79,14 @@ fn apt_commands_ask_nothing() {
     let sh = &shell();
     check(
         apt::install(sh, false, &["docker.io"]),
-        expect!["env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends docker.io"],
+        expect![
+            "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends docker.io"
+        ],
     );
-    check(apt::update(sh, true), expect!["sudo env DEBIAN_FRONTEND=noninteractive apt-get update --quiet"]);
+    check(
+        apt::update(sh, true),
+        expect!["sudo env DEBIAN_FRONTEND=noninteractive apt-get update --quiet"],
+    );
 }
 
 #[test]
@@ -90,7 +103,9 @@ fn mmdebstrap_takes_the_machines_mirrors() {
     };
     check(
         mmdebstrap::build(&shell(), &base, &mirrors, Path::new("/tmp/base.tar")),
-        expect![[r#"mmdebstrap --variant=minbase --quiet "--aptopt=Acquire::Languages \"none\"" --include=gcc,libc6-dev --customize-hook=true trixie /tmp/base.tar "deb http://mirror/debian trixie main" "deb http://mirror/debian trixie-updates main" "deb http://mirror/security trixie-security main""#]],
+        expect![[
+            r#"mmdebstrap --variant=minbase --quiet "--aptopt=Acquire::Languages \"none\"" --include=gcc,libc6-dev --customize-hook=true trixie /tmp/base.tar "deb http://mirror/debian trixie main" "deb http://mirror/debian trixie-updates main" "deb http://mirror/security trixie-security main""#
+        ]],
     );
 }
 

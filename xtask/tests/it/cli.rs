@@ -16,7 +16,8 @@ fn no_arguments_teach_and_are_a_usage_error() {
 fn help_anywhere_never_acts() {
     let mut project = Project::new();
     project.log_docker();
-    for words in ["dev", "start prod", "image build", "image destroy dev", "ci", "setup", "env init"]
+    for words in
+        ["dev", "start prod", "image build", "image destroy dev", "ci", "setup", "env init"]
     {
         let arguments: Vec<&str> = words.split(' ').chain(["--help"]).collect();
         project.xtask(&arguments).succeeds().prints("Usage: cargo xtask");

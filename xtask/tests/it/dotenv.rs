@@ -24,55 +24,117 @@ fn refused(dotenv: impl AsRef<[u8]>, expected: Expect) {
 
 #[test]
 fn plain_values_are_taken_as_they_stand() {
-    check("A=abc#def\nB={\"k\":\"v\"}\n", expect![[r#"
+    check(
+        "A=abc#def\nB={\"k\":\"v\"}\n",
+        expect![[r#"
         A=abc#def  # .env
         B={"k":"v"}  # .env
-    "#]]);
-    check("# a comment\n\nA=a b c\nB=it's=fine;&|<>()!*?~\\n\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "# a comment\n\nA=a b c\nB=it's=fine;&|<>()!*?~\\n\n",
+        expect![[r#"
         A=a b c  # .env
         B=it's=fine;&|<>()!*?~\n  # .env
-    "#]]);
-    check("A=\nB=`id`\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "A=\nB=`id`\n",
+        expect![[r#"
         A=(empty)  # .env
         B=`id`  # .env
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_dollar_is_refused_because_compose_drops_it() {
-    refused("A=p$x\n", expect!["environments/dev/.env:1: the value of A holds a `$`, which compose takes for a variable; use a value without it (in a URL: %24)"]);
-    refused("\n\nA=$(id)\n", expect!["environments/dev/.env:3: the value of A holds a `$`, which compose takes for a variable; use a value without it (in a URL: %24)"]);
+    refused(
+        "A=p$x\n",
+        expect![
+            "environments/dev/.env:1: the value of A holds a `$`, which compose takes for a variable; use a value without it (in a URL: %24)"
+        ],
+    );
+    refused(
+        "\n\nA=$(id)\n",
+        expect![
+            "environments/dev/.env:3: the value of A holds a `$`, which compose takes for a variable; use a value without it (in a URL: %24)"
+        ],
+    );
 }
 
 #[test]
 fn quotes_are_refused_because_readers_disagree() {
-    refused("A=\"1\"2\n", expect!["environments/dev/.env:1: the value of A begins with a quote: compose removes quotes, docker's --env-file keeps them; write it bare (A=a b c), and what has several lines as base64"]);
-    refused("A='a'\"b\"\n", expect!["environments/dev/.env:1: the value of A begins with a quote: compose removes quotes, docker's --env-file keeps them; write it bare (A=a b c), and what has several lines as base64"]);
+    refused(
+        "A=\"1\"2\n",
+        expect![
+            "environments/dev/.env:1: the value of A begins with a quote: compose removes quotes, docker's --env-file keeps them; write it bare (A=a b c), and what has several lines as base64"
+        ],
+    );
+    refused(
+        "A='a'\"b\"\n",
+        expect![
+            "environments/dev/.env:1: the value of A begins with a quote: compose removes quotes, docker's --env-file keeps them; write it bare (A=a b c), and what has several lines as base64"
+        ],
+    );
 }
 
 #[test]
 fn every_other_ambiguity_is_refused_with_its_fix() {
-    refused("export A=1\n", expect!["environments/dev/.env:1: `export` is read by shells only; write A=…"]);
-    refused("A=1 # why\n", expect!["environments/dev/.env:1: the value of A holds ` #`, a comment for compose and a part of the value for docker; put the comment on a line of its own"]);
-    refused("A= 1\n", expect!["environments/dev/.env:1: the value of A has white space at an end; remove it"]);
-    refused(" A=1\n", expect!["environments/dev/.env:1: \" A\" is not a variable name: letters, digits and `_`, not a digit first, no white space around the `=`"]);
+    refused(
+        "export A=1\n",
+        expect!["environments/dev/.env:1: `export` is read by shells only; write A=…"],
+    );
+    refused(
+        "A=1 # why\n",
+        expect![
+            "environments/dev/.env:1: the value of A holds ` #`, a comment for compose and a part of the value for docker; put the comment on a line of its own"
+        ],
+    );
+    refused(
+        "A= 1\n",
+        expect!["environments/dev/.env:1: the value of A has white space at an end; remove it"],
+    );
+    refused(
+        " A=1\n",
+        expect![
+            "environments/dev/.env:1: \" A\" is not a variable name: letters, digits and `_`, not a digit first, no white space around the `=`"
+        ],
+    );
     refused("A\n", expect!["environments/dev/.env:1: has no `=`; write NAME=value"]);
     refused("A=1\nA=2\n", expect!["environments/dev/.env:2: A is set on line 1 already; keep one"]);
-    refused("A=1\r\n", expect!["environments/dev/.env:1: ends with a carriage return; save the file with LF line ends"]);
-    refused("\u{feff}A=1\n", expect!["environments/dev/.env:1: begins with a byte order mark; save the file as UTF-8 without one"]);
-    refused("A=a\u{1b}[31m\n", expect!["environments/dev/.env:1: the value of A holds a control character; remove it"]);
+    refused(
+        "A=1\r\n",
+        expect![
+            "environments/dev/.env:1: ends with a carriage return; save the file with LF line ends"
+        ],
+    );
+    refused(
+        "\u{feff}A=1\n",
+        expect![
+            "environments/dev/.env:1: begins with a byte order mark; save the file as UTF-8 without one"
+        ],
+    );
+    refused(
+        "A=a\u{1b}[31m\n",
+        expect!["environments/dev/.env:1: the value of A holds a control character; remove it"],
+    );
 }
 
 #[test]
 fn a_multi_line_key_is_refused_line_by_line() {
-    refused("A=-----BEGIN KEY-----\nabc\n-----END KEY-----\n", expect![[r#"
+    refused(
+        "A=-----BEGIN KEY-----\nabc\n-----END KEY-----\n",
+        expect![[r#"
         environments/dev/.env:2: has no `=`; write NAME=value
-          environments/dev/.env:3: has no `=`; write NAME=value"#]]);
+          environments/dev/.env:3: has no `=`; write NAME=value"#]],
+    );
 }
 
 #[test]
 fn names_that_steer_the_tools_are_refused() {
-    for name in ["PATH", "LD_PRELOAD", "BASH_ENV", "GIT_SSH_COMMAND", "DOCKER_HOST", "AWS_PROFILE"] {
+    for name in ["PATH", "LD_PRELOAD", "BASH_ENV", "GIT_SSH_COMMAND", "DOCKER_HOST", "AWS_PROFILE"]
+    {
         let project = Project::new();
         project.dotenv(format!("{name}=x\n"));
         let says = format!("environments/dev/.env:1: {name} would change the tools themselves");
@@ -168,9 +230,36 @@ fn unknown_and_missing_variables_are_named_together() {
 fn compose_reads_every_accepted_value_as_we_do() {
     engine!();
     let values = [
-        "abc#def", "{\"k\":\"v\"}", "a b c", "", "`id`", "it's", "a\\nb", "a=b;c&d|e<f>(g)!*?~",
-        "#x", "a\tb", "é", "a\\\\b", "1\\", "%24", "x\"y\"", "-", "--", "a'b'c", "[1, 2]", "#",
-        "http://u:p@h:1/p?q=1&r=2#f", "100%", "~", "^", "@", ":", ",", "null", "true", "a\"",
+        "abc#def",
+        "{\"k\":\"v\"}",
+        "a b c",
+        "",
+        "`id`",
+        "it's",
+        "a\\nb",
+        "a=b;c&d|e<f>(g)!*?~",
+        "#x",
+        "a\tb",
+        "é",
+        "a\\\\b",
+        "1\\",
+        "%24",
+        "x\"y\"",
+        "-",
+        "--",
+        "a'b'c",
+        "[1, 2]",
+        "#",
+        "http://u:p@h:1/p?q=1&r=2#f",
+        "100%",
+        "~",
+        "^",
+        "@",
+        ":",
+        ",",
+        "null",
+        "true",
+        "a\"",
     ];
     let project = Project::new();
     project.file("environments/dev/.env.example", "A=\n");
@@ -182,8 +271,16 @@ fn compose_reads_every_accepted_value_as_we_do() {
         let directory = project.root().display().to_string();
         let (file, dotenv) = (project.path("c.yml"), project.path("environments/dev/.env"));
         let theirs = docker(&[
-            "compose", "--project-directory", &directory, "--file", file.to_str().unwrap(),
-            "--env-file", dotenv.to_str().unwrap(), "config", "--format", "json",
+            "compose",
+            "--project-directory",
+            &directory,
+            "--file",
+            file.to_str().unwrap(),
+            "--env-file",
+            dotenv.to_str().unwrap(),
+            "config",
+            "--format",
+            "json",
         ]);
         let theirs: serde_json::Value = serde_json::from_str(&theirs).unwrap();
         let theirs = theirs["services"]["a"]["environment"]["V"].as_str().unwrap();

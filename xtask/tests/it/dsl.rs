@@ -66,8 +66,7 @@ impl Project {
         let name = format!("t{}-{count}", std::process::id());
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let project =
-            Project { directory, scratch, name, variables: Vec::new(), has_stack: false };
+        let project = Project { directory, scratch, name, variables: Vec::new(), has_stack: false };
         project.mkdir("docker").mkdir("environments/dev");
         project
     }
@@ -102,7 +101,7 @@ impl Project {
     pub(crate) fn compose(&self, services: &[(&str, &str)]) -> &Project {
         let list: String =
             services.iter().map(|(name, service)| format!("  {name}: {service}\n")).collect();
-        self.file("docker/compose.yml", &format!("name: {}\nservices:\n{list}", self.name))
+        self.file("docker/compose.yml", format!("name: {}\nservices:\n{list}", self.name))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -146,8 +145,7 @@ impl Project {
         self.file(&path, format!("#!/bin/sh\nreal={real}\n{script}\n")).mode(&path, 0o755);
         let search = std::env::var("PATH").unwrap();
         self.variables.retain(|(name, _)| name != "PATH");
-        self.variables
-            .push(("PATH".into(), format!("{}:{search}", self.path("fake").display())));
+        self.variables.push(("PATH".into(), format!("{}:{search}", self.path("fake").display())));
         self
     }
 

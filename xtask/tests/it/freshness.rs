@@ -48,7 +48,9 @@ fn the_second_build_calls_no_builder_and_says_each_image_is_fresh() {
 #[test]
 fn one_edited_file_makes_exactly_its_image_dirty_and_is_named() {
     engine!();
-    let edit = |project: &Project| { project.file("app/source.txt", "two\n"); };
+    let edit = |project: &Project| {
+        project.file("app/source.txt", "two\n");
+    };
     app_is_dirty(edit, "app/source.txt changed");
 }
 
@@ -107,11 +109,20 @@ fn a_same_size_same_time_edit_of_the_dockerfile_builds_the_new_one() {
 #[test]
 fn modes_links_and_directories_count() {
     engine!();
-    let executable = |project: &Project| { project.mode("app/source.txt", 0o755); };
+    let executable = |project: &Project| {
+        project.mode("app/source.txt", 0o755);
+    };
     app_is_dirty(executable, "app/source.txt has mode 0755 instead of 0644");
-    let directory = |project: &Project| { project.mode("app/lib", 0o700); };
+    let directory = |project: &Project| {
+        project.mode("app/lib", 0o700);
+    };
     app_is_dirty(directory, "app/lib has mode 0700 instead of 0755");
-    app_is_dirty(|project| { project.mkdir("app/empty"); }, "app/empty is new");
+    app_is_dirty(
+        |project| {
+            project.mkdir("app/empty");
+        },
+        "app/empty is new",
+    );
 }
 
 #[test]
@@ -134,7 +145,9 @@ fn a_link_that_points_elsewhere_and_a_file_that_becomes_one_are_dirty() {
 fn swapped_contents_and_a_renamed_directory_are_dirty() {
     engine!();
     app_is_dirty(
-        |project| { project.file("app/source.txt", "other\n").file("app/lib/other.txt", "one\n"); },
+        |project| {
+            project.file("app/source.txt", "other\n").file("app/lib/other.txt", "one\n");
+        },
         "app/lib/other.txt changed, app/source.txt changed",
     );
     app_is_dirty(
@@ -163,7 +176,9 @@ fn arguments_and_targets_are_named() {
     };
     let argument = build("args: {GREETING: hello}");
     app_is_dirty(
-        |project| { project.compose(&[("app", &argument)]); },
+        |project| {
+            project.compose(&[("app", &argument)]);
+        },
         "build argument GREETING is new",
     );
     let project = Project::with_stack();

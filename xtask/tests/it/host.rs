@@ -50,10 +50,7 @@ os.execv(wait[0], wait)
 fn project(procfile: &str) -> (Project, u16) {
     let (project, port) = (Project::new(), free_port());
     project
-        .file(
-            "environments/dev/environment.toml",
-            format!("[ports]\nhttp = {port}\n"),
-        )
+        .file("environments/dev/environment.toml", format!("[ports]\nhttp = {port}\n"))
         .file("environments/dev/Procfile", procfile)
         .file("server.py", SERVER)
         .file("wait.py", WAIT)
@@ -91,9 +88,7 @@ impl Marker {
 
     #[track_caller]
     fn until(&self, count: usize) {
-        wait_until(&format!("{count} processes"), || {
-            self.alive().len() == count
-        });
+        wait_until(&format!("{count} processes"), || self.alive().len() == count);
     }
 
     #[track_caller]
@@ -142,22 +137,14 @@ fn refuses(procfile: &str, expected: Expect) {
 #[test]
 fn the_address_comes_once_the_port_answers_and_each_line_names_its_process() {
     let (project, port) = project(&format!("{WEB}a-worker: sh worker.sh\n"));
-    project.file(
-        "worker.sh",
-        "echo working\necho failing >&2\nexec python3 wait.py\n",
-    );
+    project.file("worker.sh", "echo working\necho failing >&2\nexec python3 wait.py\n");
     let mut dev = project.spawn(&DEV);
     dev.until(&format!("dev answers on http://127.0.0.1:{port}/\n"));
     assert!(get(port, "/").is_some());
     dev.until("web      | listening\n");
-    dev.until("a-worker | working\n")
-        .until("a-worker | failing\n");
+    dev.until("a-worker | working\n").until("a-worker | failing\n");
     assert_eq!(end(&mut dev, "-INT"), 130);
-    assert!(
-        dev.output().contains("dev is stopped; its data is kept"),
-        "{}",
-        dev.output()
-    );
+    assert!(dev.output().contains("dev is stopped; its data is kept"), "{}", dev.output());
     assert!(get(port, "/").is_none());
 }
 
@@ -171,15 +158,9 @@ fn ctrl_c_ends_what_ignores_it_hides_from_it_and_holds_our_pipe() {
     project
         .file(
             "environments/dev/environment.toml",
-            format!(
-                "[ports]\nhttp = {port}\n[host.variables]\nMARKER = \"{}\"\n",
-                marker.0
-            ),
+            format!("[ports]\nhttp = {port}\n[host.variables]\nMARKER = \"{}\"\n", marker.0),
         )
-        .file(
-            "daemon.sh",
-            "setsid python3 wait.py deaf $1 &\nexec python3 wait.py $1\n",
-        );
+        .file("daemon.sh", "setsid python3 wait.py deaf $1 &\nexec python3 wait.py $1\n");
     let mut dev = project.spawn(&DEV);
     dev.until("answers on");
     marker.until(5);
@@ -195,9 +176,7 @@ fn a_flood_of_output_can_be_ended() {
     project.file("flood.py", "while True:\n    print('x' * 1000)\n");
     let mut dev = project.spawn(&DEV);
     wait_until("the server", || get(port, "/").is_some());
-    wait_until("the flood", || {
-        project.output_path().metadata().unwrap().len() > 1 << 20
-    });
+    wait_until("the flood", || project.output_path().metadata().unwrap().len() > 1 << 20);
     assert_eq!(end(&mut dev, "-INT"), 130);
     marker.none();
     assert!(get(port, "/").is_none());
@@ -207,14 +186,8 @@ fn a_flood_of_output_can_be_ended() {
 fn release_ends_before_the_others_begin() {
     let (project, _) = project("release: sh release.sh\nweb: sh web.sh\n");
     project
-        .file(
-            "release.sh",
-            "python3 -c 'import time; time.sleep(0.5)'\ntouch released\n",
-        )
-        .file(
-            "web.sh",
-            "test -e released || exit 9\nexec python3 -u server.py\n",
-        );
+        .file("release.sh", "python3 -c 'import time; time.sleep(0.5)'\ntouch released\n")
+        .file("web.sh", "test -e released || exit 9\nexec python3 -u server.py\n");
     let mut dev = project.spawn(&DEV);
     dev.until("answers on");
     assert_eq!(end(&mut dev, "-INT"), 130);
@@ -224,21 +197,12 @@ fn release_ends_before_the_others_begin() {
 fn a_release_that_fails_stops_the_start_and_its_whole_log_is_shown() {
     let (project, _) = project("release: python3 release.py\nweb: sh web.sh\n");
     project
-        .file(
-            "release.py",
-            "for n in range(3000): print('line', n)\nprint('no database')\nexit(7)",
-        )
+        .file("release.py", "for n in range(3000): print('line', n)\nprint('no database')\nexit(7)")
         .file("web.sh", "touch started\n");
     for arguments in [&DEV[..], &DETACH[..]] {
-        let answer = project
-            .xtask(arguments)
-            .exits(1)
-            .says("release failed (exit status: 7)");
+        let answer = project.xtask(arguments).exits(1).says("release failed (exit status: 7)");
         let all = answer.stdout + &answer.stderr;
-        assert!(
-            all.contains("release | line 2999\nrelease | no database\n"),
-            "{all}"
-        );
+        assert!(all.contains("release | line 2999\nrelease | no database\n"), "{all}");
         assert!(!project.path("started").exists());
         assert!(!claim(&project).exists());
     }
@@ -248,14 +212,8 @@ fn a_release_that_fails_stops_the_start_and_its_whole_log_is_shown() {
 fn the_end_of_one_process_ends_the_others_and_is_named() {
     let (project, port) = project(&format!("{WEB}worker: python3 worker.py\n"));
     // A pipe full of short lines takes longer to show than an end takes to be noticed.
-    project.file(
-        "worker.py",
-        "print('\\n' * 200_000 + 'no memory')\nexit(3)\n",
-    );
-    let answer = project
-        .xtask(&DEV)
-        .exits(1)
-        .says("worker ended (exit status: 3)");
+    project.file("worker.py", "print('\\n' * 200_000 + 'no memory')\nexit(3)\n");
+    let answer = project.xtask(&DEV).exits(1).says("worker ended (exit status: 3)");
     let answer = answer.prints("worker  | \nworker  | no memory\n");
     assert!(!answer.stderr.contains("web ended"));
     assert!(get(port, "/").is_none());
@@ -265,10 +223,7 @@ fn the_end_of_one_process_ends_the_others_and_is_named() {
 fn a_program_that_is_not_there_is_named_and_the_others_end() {
     let (project, _) = project("one: python3 wait.py $STEVEDORE_STATE\ntwo: no-such-program\n");
     let state = Marker::state(&project);
-    project
-        .xtask(&DEV)
-        .exits(1)
-        .says("can't start two: no-such-program");
+    project.xtask(&DEV).exits(1).says("can't start two: no-such-program");
     state.none();
 }
 
@@ -293,20 +248,10 @@ fn a_second_dev_says_that_one_runs() {
     let (project, _) = project(WEB);
     let mut dev = project.spawn(&DEV);
     dev.until("answers on");
-    let says = format!(
-        "dev runs on the host engine already (process {})",
-        dev.pid()
-    );
-    project
-        .xtask(&DEV)
-        .exits(1)
-        .says(&says)
-        .says("cargo xtask stop dev");
+    let says = format!("dev runs on the host engine already (process {})", dev.pid());
+    project.xtask(&DEV).exits(1).says(&says).says("cargo xtask stop dev");
     project.xtask(&DETACH).exits(1).says(&says);
-    project
-        .xtask(&["stop"])
-        .succeeds()
-        .says("dev is stopped; its data is kept");
+    project.xtask(&["stop"]).succeeds().says("dev is stopped; its data is kept");
     assert_eq!(dev.ends(), 130);
 }
 
@@ -315,26 +260,15 @@ fn detached_it_goes_on_and_status_logs_and_stop_find_it() {
     let (project, port) = project(WEB);
     let _stop = Detached(&project);
     let url = format!("http://127.0.0.1:{port}/");
-    project
-        .xtask(&DETACH)
-        .succeeds()
-        .prints(&format!("dev answers on {url}\n"));
+    project.xtask(&DETACH).succeeds().prints(&format!("dev answers on {url}\n"));
     assert!(get(port, "/").is_some());
     let status = project.xtask(&["status"]).succeeds();
-    status
-        .prints(&format!("dev: engine host, {url}\n"))
-        .prints("web");
+    status.prints(&format!("dev: engine host, {url}\n")).prints("web");
     let events = project.xtask(&["--json", "status"]).succeeds().events();
-    assert_eq!(
-        (&events[0]["engine"], &events[0]["url"]),
-        (&"host".into(), &url.into())
-    );
+    assert_eq!((&events[0]["engine"], &events[0]["url"]), (&"host".into(), &url.into()));
     let logs = || project.xtask(&["logs", "--no-follow"]).succeeds().stdout;
     wait_until("the log", || logs().contains("web     | listening\n"));
-    project
-        .xtask(&["stop"])
-        .succeeds()
-        .says("dev is stopped; its data is kept");
+    project.xtask(&["stop"]).succeeds().says("dev is stopped; its data is kept");
     assert!(get(port, "/").is_none());
 }
 
@@ -357,10 +291,7 @@ fn a_release_that_runs_is_found_by_stop() {
     let state = Marker::state(&project);
     let mut dev = project.spawn(&DEV);
     state.until(1);
-    project
-        .xtask(&DEV)
-        .exits(1)
-        .says("dev runs on the host engine already");
+    project.xtask(&DEV).exits(1).says("dev runs on the host engine already");
     project.xtask(&["stop"]).succeeds();
     assert_eq!(dev.ends(), 130);
     state.none();
@@ -388,10 +319,7 @@ fn a_log_of_an_earlier_run_is_not_shown_as_this_ones() {
     project.xtask(&["stop"]).succeeds();
     let mut dev = project.spawn(&DEV);
     dev.until("answers on");
-    project
-        .xtask(&["logs", "--no-follow"])
-        .exits(1)
-        .says("shows its log there");
+    project.xtask(&["logs", "--no-follow"]).exits(1).says("shows its log there");
     assert_eq!(end(&mut dev, "-INT"), 130);
 }
 
@@ -404,10 +332,7 @@ fn data_outlives_a_stop() {
         project.xtask(&DETACH).succeeds();
         project.xtask(&["stop"]).succeeds();
     }
-    assert_eq!(
-        project.read(".stevedore/dev/host/data"),
-        "started\nstarted\n"
-    );
+    assert_eq!(project.read(".stevedore/dev/host/data"), "started\nstarted\n");
 }
 
 #[test]
@@ -442,10 +367,7 @@ fn what_only_a_shell_can_do_is_refused_with_its_line() {
 #[test]
 fn quoted_signs_are_plain_text() {
     let (project, _) = project("once: echo 'a|b;c' \"d&e\" f\\>g\n");
-    project
-        .xtask(&DEV)
-        .exits(1)
-        .prints("once    | a|b;c d&e f>g\n");
+    project.xtask(&DEV).exits(1).prints("once    | a|b;c d&e f>g\n");
 }
 
 #[test]
@@ -474,45 +396,23 @@ fn every_problem_of_a_procfile_is_listed() {
     "#]],
     );
     let project = Project::new();
-    project
-        .xtask(&DEV)
-        .exits(1)
-        .says("can't read environments/dev/Procfile");
+    project.xtask(&DEV).exits(1).says("can't read environments/dev/Procfile");
 }
 
 #[test]
 fn a_port_in_use_names_its_owner_and_another_port() {
     let (project, port) = project(WEB);
     let holder = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let says = format!(
-        "(process {}); choose another with --port",
-        std::process::id()
-    );
+    let says = format!("(process {}); choose another with --port", std::process::id());
     let answer = project.xtask(&DEV).exits(1).says(&says);
-    assert!(
-        answer
-            .stderr
-            .contains(&format!("port {port} is in use by ")),
-        "{}",
-        answer.stderr
-    );
-    assert!(
-        !project.path("environments/dev/.env").exists(),
-        "nothing was begun"
-    );
+    assert!(answer.stderr.contains(&format!("port {port} is in use by ")), "{}", answer.stderr);
+    assert!(!project.path("environments/dev/.env").exists(), "nothing was begun");
 
     let other = free_port();
     let _stop = Detached(&project);
     let answer = project.xtask(&[&DETACH[..], &["--port", &other.to_string()]].concat());
-    answer
-        .succeeds()
-        .prints(&format!("dev answers on http://127.0.0.1:{other}/\n"));
-    assert!(
-        get(other, "/PORT")
-            .unwrap()
-            .1
-            .ends_with(&format!("={other}"))
-    );
+    answer.succeeds().prints(&format!("dev answers on http://127.0.0.1:{other}/\n"));
+    assert!(get(other, "/PORT").unwrap().1.ends_with(&format!("={other}")));
     drop(holder);
 }
 
@@ -529,10 +429,7 @@ fn processes_get_public_settings_secrets_and_what_the_host_replaces() {
             ),
         );
     let _stop = Detached(&project);
-    project
-        .xtask(&DETACH)
-        .succeeds()
-        .says("created environments/dev/.env (DATABASE, KEY)");
+    project.xtask(&DETACH).succeeds().says("created environments/dev/.env (DATABASE, KEY)");
     let seen = |name: &str| {
         let (_, answer) = get(port, &format!("/{name}")).unwrap();
         answer.rsplit_once('=').unwrap().1.to_owned()
@@ -554,10 +451,7 @@ fn test_runs_the_test_line_only_and_its_failure_is_a_gate() {
     project.file("test.sh", "echo tested\n");
     project.xtask(&test).succeeds().prints("test    | tested\n");
     project.file("test.sh", "echo one failed\nexit 5\n");
-    let answer = project
-        .xtask(&test)
-        .exits(3)
-        .says("test failed (exit status: 5)");
+    let answer = project.xtask(&test).exits(3).says("test failed (exit status: 5)");
     answer.prints("test    | one failed\n");
     assert!(!project.path("released").exists());
     project.file("environments/dev/Procfile", WEB);
@@ -589,11 +483,7 @@ fn a_claim_of_a_supervisor_that_does_not_run_is_ignored() {
     ] {
         let (project, _) = project("once: echo ran\n");
         project.file(".stevedore/dev/host/supervisor.json", text);
-        project
-            .xtask(&DEV)
-            .exits(1)
-            .prints("once    | ran\n")
-            .says("once ended");
+        project.xtask(&DEV).exits(1).prints("once    | ran\n").says("once ended");
         assert!(!claim(&project).exists());
     }
 }

@@ -98,15 +98,20 @@ fn prod_behind_its_edge(project: &Project) {
     let (status, page) = get(port, "/").unwrap();
     assert!(status == 200 && page.contains("Server: nginx"), "{page}");
     let published = docker(&[
-        "container", "ls", "--format", "{{.Label \"com.docker.compose.service\"}} {{.Ports}}",
-        "--filter", &format!("label=com.docker.compose.project={}-prod", project.name),
+        "container",
+        "ls",
+        "--format",
+        "{{.Label \"com.docker.compose.service\"}} {{.Ports}}",
+        "--filter",
+        &format!("label=com.docker.compose.project={}-prod", project.name),
     ]);
     let published: Vec<&str> = published.lines().filter(|line| line.contains("->")).collect();
     assert_eq!(published, [format!("nginx 127.0.0.1:{port}->8080/tcp")]);
     let app = format!("{}-prod-app-1", project.name);
     assert_eq!(docker(&["container", "exec", &app, "id", "-un"]).trim(), "app");
     let image = docker(&["container", "inspect", "--format", "{{.Config.Image}}", &app]);
-    let cargo = ["container", "run", "--rm", "--entrypoint", "find", image.trim(), "/", "-name", "cargo"];
+    let cargo =
+        ["container", "run", "--rm", "--entrypoint", "find", image.trim(), "/", "-name", "cargo"];
     assert_eq!(docker(&cargo), "", "prod holds no toolchain");
 
     // The static file is the edge's own: it comes when the app is gone.

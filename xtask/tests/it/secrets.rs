@@ -85,9 +85,7 @@ fn what_is_set_in_the_callers_shell_does_not_win_over_the_file() {
              environment: {MODE: '${MODE}'}, x-stevedore: {main: true}}",
         )])
         .file("environments/dev/.env.example", "MODE=from-the-file\n");
-    project
-        .variable("MODE", "from-the-shell")
-        .variable("COMPOSE_PROJECT_NAME", "something-else");
+    project.variable("MODE", "from-the-shell").variable("COMPOSE_PROJECT_NAME", "something-else");
     project.xtask(&["start"]).succeeds();
     project.xtask(&["run", "printenv", "MODE"]).succeeds().prints("from-the-file");
 }

@@ -102,7 +102,18 @@ fn a_port_in_use_names_its_owner_and_the_way_out() {
     let publish = format!("127.0.0.1:{port}:1");
     project.xtask(&["image", "build"]).succeeds();
     let image = project.reference("app");
-    docker(&["run", "--rm", "--detach", "--name", &name, "--publish", &publish, &image, "sleep", "infinity"]);
+    docker(&[
+        "run",
+        "--rm",
+        "--detach",
+        "--name",
+        &name,
+        "--publish",
+        &publish,
+        &image,
+        "sleep",
+        "infinity",
+    ]);
     let answer = project.xtask(&["start"]);
     docker(&["container", "rm", "--force", &name]);
     answer.exits(1).says(&format!("port {port} is in use by container <name>-squatter"));

@@ -42,7 +42,9 @@ fn files_fit_in_a_head_and_lines_on_a_screen() {
         if lines > 400 && !tests || lines > 600 {
             findings.push(format!("{}: {lines} lines", path.display()));
         }
-        let is_text = |line: &str| line.contains("expect![") || line.contains('"') || line.starts_with("//! |");
+        let is_text = |line: &str| {
+            line.contains("expect![") || line.contains('"') || line.starts_with("//! |")
+        };
         for (number, line) in (1..).zip(text.lines()) {
             if line.chars().count() > 100 && !is_text(line) {
                 findings.push(format!("{}:{number}: over 100 characters", path.display()));

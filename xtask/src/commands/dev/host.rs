@@ -144,7 +144,7 @@ fn prepare(ctx: &Ctx, port: Option<u16>) -> Result<HostStage> {
         bail!(
             "port {port} is in use by {}; choose another with --port, such as --port {}",
             status::owner_of(port),
-            port.wrapping_add(1)
+            status::another(port)
         );
     }
     env::ensure(ctx, &facts)?;
@@ -154,19 +154,13 @@ fn prepare(ctx: &Ctx, port: Option<u16>) -> Result<HostStage> {
         format!("can't read {name}, which the host engine runs; use Docker: `cargo xtask setup`")
     })?;
     let parsed = procfile::parse(&text).map_err(|problems| {
-        exit::problems(
-            &format!("can't use {name}"),
-            &dotenv::in_file(&name, &problems),
-        )
+        exit::problems(&format!("can't use {name}"), &dotenv::in_file(&name, &problems))
     })?;
     let mut stage = HostStage {
         release: None,
         test: None,
         processes: Vec::new(),
-        setting: Setting {
-            directory: ctx.root.clone(),
-            variables,
-        },
+        setting: Setting { directory: ctx.root.clone(), variables },
         port,
     };
     for process in parsed {
@@ -177,20 +171,14 @@ fn prepare(ctx: &Ctx, port: Option<u16>) -> Result<HostStage> {
             .collect();
         let words =
             words.map_err(|message| anyhow::anyhow!("{name}:{}: {message}", process.line))?;
-        let ready = Process {
-            name: process.name.clone(),
-            words,
-        };
+        let ready = Process { name: process.name.clone(), words };
         match process.name.as_str() {
             RELEASE => stage.release = Some(ready),
             TEST => stage.test = Some(ready),
             _ => stage.processes.push(ready),
         }
     }
-    anyhow::ensure!(
-        !stage.processes.is_empty(),
-        "{name} names no process to run"
-    );
+    anyhow::ensure!(!stage.processes.is_empty(), "{name} names no process to run");
     Ok(stage)
 }
 
@@ -227,13 +215,8 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
         return Ok(());
     }
     let stop = || ctx.interrupted();
-    let ended = supervise::run(
-        std::slice::from_ref(process),
-        setting,
-        show,
-        &stop,
-        &mut || Ok(()),
-    )?;
+    let ended =
+        supervise::run(std::slice::from_ref(process), setting, show, &stop, &mut || Ok(()))?;
     match ended {
         Ended::Asked => Err(exit::interrupted()),
         Ended::Process { status, .. } if status.success() => Ok(()),
@@ -244,12 +227,7 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
 /// Prints each line behind the name of its process, in a colour of its own on a terminal.
 fn printer(processes: &[Process]) -> Show {
     let names: Vec<String> = processes.iter().map(|p| p.name.clone()).collect();
-    let width = names
-        .iter()
-        .map(String::len)
-        .max()
-        .unwrap_or(0)
-        .max(RELEASE.len());
+    let width = names.iter().map(String::len).max().unwrap_or(0).max(RELEASE.len());
     Arc::new(move |name, line| {
         use std::io::Write;
         const COLORS: [anstyle::AnsiColor; 5] = [
@@ -259,10 +237,7 @@ fn printer(processes: &[Process]) -> Show {
             anstyle::AnsiColor::Yellow,
             anstyle::AnsiColor::Blue,
         ];
-        let index = names
-            .iter()
-            .position(|known| known == name)
-            .unwrap_or(names.len());
+        let index = names.iter().position(|known| known == name).unwrap_or(names.len());
         let style = COLORS[index % COLORS.len()].on_default();
         let _ = writeln!(anstream::stdout(), "{style}{name:width$} |{style:#} {line}");
     })
@@ -299,11 +274,7 @@ fn answers(port: u16) -> bool {
 fn detach(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<()> {
     let program = std::env::current_exe().context("can't find my own program")?;
     let port = stage.port.map(|port| format!("--port={port}"));
-    let cmd = ctx
-        .sh
-        .cmd(program)
-        .args(["dev", "--engine=host", "--color=never"])
-        .args(port);
+    let cmd = ctx.sh.cmd(program).args(["dev", "--engine=host", "--color=never"]).args(port);
     if ctx.skip(&cmd.to_string()) {
         return Ok(());
     }
@@ -348,10 +319,7 @@ pub(crate) fn stop(ctx: &Ctx, environment: &str) -> Result<bool> {
     if ctx.skip(&format!("kill -TERM {}", running.pid)) {
         return Ok(true);
     }
-    let pid = i32::try_from(running.pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("bad process id")?;
+    let pid = i32::try_from(running.pid).ok().and_then(Pid::from_raw).context("bad process id")?;
     kill_process(pid, Signal::TERM).context("can't end the supervisor")?;
     let started = Instant::now();
     while self::running(ctx, environment)?.is_some() {
@@ -384,10 +352,7 @@ pub(crate) fn logs(ctx: &Ctx, environment: &str, tail: u32, follow: bool) -> Res
 /// Runs the Procfile's `test` process.
 pub(crate) fn test(ctx: &Ctx) -> Result<()> {
     let facts = env::load(ctx, ENVIRONMENT)?;
-    let free = facts
-        .environment
-        .main_port()
-        .filter(|port| status::is_free(*port));
+    let free = facts.environment.main_port().filter(|port| status::is_free(*port));
     let stage = prepare(ctx, free.or(Some(0)))?;
     let test = stage.test.with_context(|| {
         format!("environments/{ENVIRONMENT}/Procfile has no `{TEST}:` line; use Docker: `cargo xtask setup`")

@@ -31,6 +31,7 @@ const CERTIFICATES: &str = "certificates";
 impl ImageBuild {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let facts = env::load(ctx, &self.environment)?;
+        doctor::require_engine(ctx)?;
         let stack = env::load_stack(ctx, &facts)?;
         let lock = lock::load(&ctx.root)?;
         build(ctx, &facts, &stack, &lock, &self.images).map(drop)
@@ -65,11 +66,7 @@ pub(crate) fn build(
     };
     let seconds = started.elapsed().as_secs_f64();
     for planned in &plan.images {
-        let status = if planned.found.is_some() {
-            "fresh"
-        } else {
-            "built"
-        };
+        let status = if planned.found.is_some() { "fresh" } else { "built" };
         report(ctx, planned, status, seconds)?;
     }
     if ctx.dry_run || built.is_empty() {
@@ -78,10 +75,7 @@ pub(crate) fn build(
     let plan = look()?;
     if let Some(planned) = plan.dirty().next() {
         let image = &planned.recipe.image;
-        bail!(
-            "{image} was edited right after the build ({}); run it again",
-            planned.reason
-        );
+        bail!("{image} was edited right after the build ({}); run it again", planned.reason);
     }
     Ok(plan)
 }
@@ -102,10 +96,7 @@ fn ensure_externals(ctx: &Ctx, plan: &Plan, lock: &Lock) -> Result<BTreeMap<Stri
 /// One call for all dirty images; target -> image id.
 fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String, String>> {
     for planned in plan.dirty() {
-        ctx.say(format_args!(
-            "building {}: {}",
-            planned.recipe.image, planned.reason
-        ));
+        ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason));
     }
     let workshop = ctx.state().join(&facts.name).join("build");
     if !ctx.dry_run {
@@ -114,21 +105,13 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     }
     let private = match ctx.dry_run {
         true => None,
-        false => Some(
-            tempfile::Builder::new()
-                .prefix("context-")
-                .tempdir_in(&workshop)?,
-        ),
+        false => Some(tempfile::Builder::new().prefix("context-").tempdir_in(&workshop)?),
     };
-    let private_path = private
-        .as_ref()
-        .map_or(workshop.as_path(), |private| private.path());
+    let private_path = private.as_ref().map_or(workshop.as_path(), |private| private.path());
     let mut definition = bake::Definition::default();
     for planned in plan.dirty() {
         let target = target(ctx, plan, planned, private_path)?;
-        definition
-            .target
-            .insert(planned.recipe.image.clone(), target);
+        definition.target.insert(planned.recipe.image.clone(), target);
     }
     let definition_path = workshop.join("bake.json");
     let metadata_path = private_path.join("metadata.json");
@@ -138,11 +121,7 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     let bar = ctx.spinner(format!("building {}", targets.join(", ")));
     let mut seen = BTreeSet::new();
     let built = ctx.run_lines(cmd, &mut |line| {
-        let step: String = bake::step(line)
-            .unwrap_or_default()
-            .chars()
-            .take(STEP_WIDTH)
-            .collect();
+        let step: String = bake::step(line).unwrap_or_default().chars().take(STEP_WIDTH).collect();
         if step.is_empty() || !seen.insert(step.clone()) {
             return;
         }
@@ -156,6 +135,10 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
         return Err(explain_failure(ctx, plan, error));
     }
     if ctx.dry_run {
+        for planned in plan.dirty() {
+            let id = format!("<id of {}>", planned.recipe.image);
+            ctx.run(docker::tag(&ctx.sh, &id, &planned.reference))?;
+        }
         return Ok(BTreeMap::new());
     }
     let metadata =
@@ -191,22 +174,13 @@ fn target(ctx: &Ctx, plan: &Plan, planned: &Planned, private: &Path) -> Result<b
     if !ctx.dry_run {
         std::os::unix::fs::symlink(ctx.root.join(&recipe.context), &context)?;
         std::fs::create_dir(&instructions)?;
-        std::fs::copy(
-            ctx.root.join(&recipe.dockerfile),
-            instructions.join("Dockerfile"),
-        )?;
+        std::fs::copy(ctx.root.join(&recipe.dockerfile), instructions.join("Dockerfile"))?;
         let ignore = ctx.root.join(format!("{}.dockerignore", recipe.dockerfile));
         if ignore.exists() {
             std::fs::copy(ignore, instructions.join("Dockerfile.dockerignore"))?;
         }
     }
-    Ok(definition(
-        ctx,
-        plan,
-        planned,
-        context,
-        instructions.join("Dockerfile"),
-    ))
+    Ok(definition(ctx, plan, planned, context, instructions.join("Dockerfile")))
 }
 
 fn definition(
@@ -254,11 +228,7 @@ fn definition(
 fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>) -> Result<()> {
     for planned in plan.dirty() {
         let (dockerfile, entries) = plan::read_files(ctx, &planned.recipe)?;
-        let now = crate::fingerprint::Inputs {
-            dockerfile,
-            entries,
-            ..planned.inputs.clone()
-        };
+        let now = crate::fingerprint::Inputs { dockerfile, entries, ..planned.inputs.clone() };
         if now != planned.inputs {
             let recipe = &planned.recipe;
             let all = crate::fingerprint::reason::differences(
@@ -276,9 +246,8 @@ fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>)
     }
     for planned in plan.dirty() {
         let image = &planned.recipe.image;
-        let id = ids
-            .get(image)
-            .with_context(|| format!("the builder named no image for {image}"))?;
+        let id =
+            ids.get(image).with_context(|| format!("the builder named no image for {image}"))?;
         ctx.run(docker::tag(&ctx.sh, id, &planned.reference))?;
         let path = plan::record_path(ctx, &facts.name, image);
         ctx.write_cache(&path, &serde_json::to_vec(&planned.inputs)?)?;
@@ -296,11 +265,7 @@ fn report(ctx: &Ctx, planned: &Planned, status: &str, seconds: f64) -> Result<()
         }));
     }
     let id = short(&planned.fingerprint);
-    let status = if ctx.dry_run && status == "built" {
-        "would build"
-    } else {
-        status
-    };
+    let status = if ctx.dry_run && status == "built" { "would build" } else { status };
     match planned.reason.as_str() {
         "" => ctx.print(format_args!("{status:7} {image} {id}")),
         reason => ctx.print(format_args!("{status:7} {image} {id}: {reason}")),

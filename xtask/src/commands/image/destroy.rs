@@ -13,23 +13,14 @@ use crate::tools::docker;
 impl ImageDestroy {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let facts = env::load(ctx, &self.environment)?;
-        let stack = env::load_stack(ctx, &facts)?;
         let platform = doctor::require_engine(ctx)?;
+        let stack = env::load_stack(ctx, &facts)?;
         let plan = plan::plan(ctx, &facts, &stack, &lock::load(&ctx.root)?, &platform)?;
         // Exactly the named ones: what they are built from may serve other images.
-        let known = plan
-            .images
-            .iter()
-            .map(|planned| planned.recipe.image.clone())
-            .collect();
-        self.images
-            .iter()
-            .try_for_each(|name| crate::project::known("image", name, &known))?;
+        let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
+        self.images.iter().try_for_each(|name| crate::project::known("image", name, &known))?;
         let wanted = |name: &String| self.images.is_empty() || self.images.contains(name);
-        let found = plan
-            .images
-            .iter()
-            .filter(|planned| wanted(&planned.recipe.image));
+        let found = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
         let found: Vec<(&String, &String)> = found
             .filter_map(|planned| Some((&planned.reference, &planned.found.as_ref()?.id)))
             .collect();
@@ -47,14 +38,16 @@ impl ImageDestroy {
             ctx.say("none of these images is here");
             return Ok(());
         }
-        let references: Vec<String> = found
-            .iter()
-            .map(|(reference, _)| (*reference).clone())
-            .collect();
+        let references: Vec<String> =
+            found.iter().map(|(reference, _)| (*reference).clone()).collect();
         ctx.run(docker::remove_images(&ctx.sh, &references))?;
-        references
-            .iter()
-            .try_for_each(|reference| ctx.print(format_args!("removed {reference}")))
+        if ctx.dry_run {
+            return Ok(());
+        }
+        references.iter().try_for_each(|reference| match ctx.json {
+            true => ctx.event(&serde_json::json!({"event": "removed", "image": reference})),
+            false => ctx.print(format_args!("removed {reference}")),
+        })
     }
 }
 

@@ -25,11 +25,8 @@ const REGISTRY: Duration = Duration::from_secs(20);
 /// The private name of an external base in this engine, at one epoch. RFC 2606 keeps `.invalid`
 /// from ever being a host, so no typing error can pull it from anywhere.
 pub(crate) fn reference(name: &str, epoch: &str) -> String {
-    let readable: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(60)
-        .collect();
+    let readable: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     let readable = readable.to_ascii_lowercase();
     let unique = sha256(format!("{name} {epoch}").as_bytes());
     format!("stevedore.invalid/external:{}-{}", readable, &unique[..12])
@@ -37,13 +34,9 @@ pub(crate) fn reference(name: &str, epoch: &str) -> String {
 
 /// What the external bases were when last looked at; the lock's word where that is not known.
 pub(crate) fn remembered(ctx: &Ctx, lock: &Lock) -> BTreeMap<String, String> {
-    let locked = lock
-        .external
-        .iter()
-        .map(|(name, external)| (name, &external.content));
-    let mut contents: BTreeMap<String, String> = locked
-        .map(|(name, content)| (name.clone(), content.clone()))
-        .collect();
+    let locked = lock.external.iter().map(|(name, external)| (name, &external.content));
+    let mut contents: BTreeMap<String, String> =
+        locked.map(|(name, content)| (name.clone(), content.clone())).collect();
     let seen = std::fs::read(path(ctx, lock)).ok();
     let seen = seen.and_then(|bytes| serde_json::from_slice::<BTreeMap<_, _>>(&bytes).ok());
     contents.extend(seen.unwrap_or_default());
@@ -55,18 +48,18 @@ pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, Strin
 }
 
 fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
-    ctx.state()
-        .join("externals")
-        .join(format!("{}.json", lock.epoch.replace(':', "")))
+    ctx.state().join("externals").join(format!("{}.json", lock.epoch.replace(':', "")))
 }
 
 /// Makes sure that a base exists in this engine: what it is.
 pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
+    let pending = format!("<content of {name}>");
+    if let Some(planned) = lock.external.get(name).filter(|it| it.content == pending) {
+        // A dry run of `image update` has printed how it would be made.
+        return Ok(planned.clone());
+    }
     let reference = reference(name, &lock.epoch);
-    let mut digest = lock
-        .external
-        .get(name)
-        .and_then(|external| external.digest.clone());
+    let mut digest = lock.external.get(name).and_then(|external| external.digest.clone());
     let present = !inspect(ctx, std::slice::from_ref(&reference))?.is_empty();
     if !present {
         let answer = ctx.ask(bake::registry_digest(&ctx.sh, name), REGISTRY);
@@ -84,15 +77,10 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
         }
     }
     if ctx.dry_run && !present {
-        return Ok(External {
-            content: format!("<content of {name}>"),
-            digest,
-        });
+        return Ok(External { content: pending, digest });
     }
     let found = inspect(ctx, std::slice::from_ref(&reference))?;
-    let image = found
-        .get(&reference)
-        .with_context(|| format!("{name} is gone again"))?;
+    let image = found.get(&reference).with_context(|| format!("{name} is gone again"))?;
     let content = image.content();
     let locked = lock.external.get(name);
     if !present && locked.is_some_and(|locked| locked.content != content) {
@@ -107,13 +95,8 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
 fn pull(ctx: &Ctx, name: &str, digest: &str, reference: &str) -> Result<()> {
     ctx.say(format_args!("pulling {name}"));
     let repository = name.split('@').next().unwrap_or(name);
-    let tag_at = repository
-        .rfind(':')
-        .filter(|&at| !repository[at..].contains('/'));
-    let exact = format!(
-        "{}@{digest}",
-        &repository[..tag_at.unwrap_or(repository.len())]
-    );
+    let tag_at = repository.rfind(':').filter(|&at| !repository[at..].contains('/'));
+    let exact = format!("{}@{digest}", &repository[..tag_at.unwrap_or(repository.len())]);
     ctx.run(docker::pull(&ctx.sh, &exact))?;
     ctx.run(docker::tag(&ctx.sh, &exact, reference))
 }
@@ -121,11 +104,7 @@ fn pull(ctx: &Ctx, name: &str, digest: &str, reference: &str) -> Result<()> {
 /// Makes an image with the contents that the official one of this name has for a build.
 fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
     let (repository, tag) = name.split_once(':').unwrap_or((name, ""));
-    let suite = tag
-        .trim_end_matches("-slim")
-        .rsplit('-')
-        .next()
-        .unwrap_or_default();
+    let suite = tag.trim_end_matches("-slim").rsplit('-').next().unwrap_or_default();
     let known = ["bookworm", "trixie"].contains(&suite);
     let (packages, mut hooks, changes): (&[&str], Vec<String>, Vec<&str>) = match repository {
         "debian" if known => (&[], Vec::new(), vec!["CMD [\"bash\"]"]),
@@ -150,18 +129,11 @@ fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
     // Copies of this machine's own settings, which would make the image differ from machine to
     // machine; containers get theirs from the engine.
     hooks.push("rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"".into());
-    ctx.say(format_args!(
-        "no registry answers; making {name} from this machine's own sources"
-    ));
+    ctx.say(format_args!("no registry answers; making {name} from this machine's own sources"));
     let directory = tempfile::tempdir().context("can't create a temporary directory")?;
     let archive = directory.path().join("image.tar");
     let epoch_seconds = epoch_seconds(&lock.epoch)?;
-    let base = Base {
-        suite,
-        packages,
-        hooks,
-        epoch_seconds,
-    };
+    let base = Base { suite, packages, hooks, epoch_seconds };
     let bar = ctx.spinner(format!("mmdebstrap {suite}"));
     ctx.run(mmdebstrap::build(&ctx.sh, &base, &mirrors()?, &archive))
         .context("can't make a Debian image; `cargo xtask setup` installs what it needs")?;

@@ -12,17 +12,13 @@ use crate::project::lock;
 impl ImageList {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let facts = env::load(ctx, &self.environment)?;
-        let stack = env::load_stack(ctx, &facts)?;
         let platform = doctor::require_engine(ctx)?;
+        let stack = env::load_stack(ctx, &facts)?;
         let plan = plan::plan(ctx, &facts, &stack, &lock::load(&ctx.root)?, &platform)?;
         for planned in &plan.images {
             let image = &planned.recipe.image;
             let megabytes = planned.found.as_ref().map(|found| found.size / 1_000_000);
-            let status = if planned.found.is_some() {
-                "fresh"
-            } else {
-                "dirty"
-            };
+            let status = if planned.found.is_some() { "fresh" } else { "dirty" };
             if ctx.json {
                 ctx.event(&serde_json::json!({
                     "event": "image", "image": image, "fingerprint": planned.fingerprint,

@@ -46,9 +46,7 @@ impl Plan {
     }
 
     pub(crate) fn of(&self, image: &str) -> Option<&Planned> {
-        self.images
-            .iter()
-            .find(|planned| planned.recipe.image == image)
+        self.images.iter().find(|planned| planned.recipe.image == image)
     }
 
     /// The plan for some images and what they are built from; a name that is not here is an error.
@@ -56,22 +54,16 @@ impl Plan {
         if names.is_empty() {
             return Ok(self);
         }
-        let known: BTreeSet<String> = self
-            .images
-            .iter()
-            .map(|planned| planned.recipe.image.clone())
-            .collect();
-        names
-            .iter()
-            .try_for_each(|name| project::known("image", name, &known))?;
+        let known: BTreeSet<String> =
+            self.images.iter().map(|planned| planned.recipe.image.clone()).collect();
+        names.iter().try_for_each(|name| project::known("image", name, &known))?;
         let mut wanted: BTreeSet<String> = names.iter().cloned().collect();
         for planned in self.images.iter().rev() {
             if wanted.contains(&planned.recipe.image) {
                 wanted.extend(planned.recipe.bases.iter().cloned());
             }
         }
-        self.images
-            .retain(|planned| wanted.contains(&planned.recipe.image));
+        self.images.retain(|planned| wanted.contains(&planned.recipe.image));
         Ok(self)
     }
 }
@@ -85,30 +77,17 @@ pub(crate) fn plan(
     engine_platform: &str,
 ) -> Result<Plan> {
     let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
-    let platform = facts
-        .environment
-        .images
-        .platform
-        .as_deref()
-        .unwrap_or(engine_platform);
-    let externals: BTreeSet<&String> = recipes
-        .iter()
-        .flat_map(|recipe| &recipe.externals)
-        .collect();
+    let platform = facts.environment.images.platform.as_deref().unwrap_or(engine_platform);
+    let externals: BTreeSet<&String> =
+        recipes.iter().flat_map(|recipe| &recipe.externals).collect();
     let mut contents = external::remembered(ctx, lock);
     // What was remembered of the external bases is checked by the same question that asks for the
     // images; only where a base has moved are there two.
     loop {
         let mut images = fingerprint_all(ctx, &stack.name, &recipes, lock, platform, &contents)?;
-        let mut references: Vec<String> = images
-            .iter()
-            .map(|planned| planned.reference.clone())
-            .collect();
-        references.extend(
-            externals
-                .iter()
-                .map(|name| external::reference(name, &lock.epoch)),
-        );
+        let mut references: Vec<String> =
+            images.iter().map(|planned| planned.reference.clone()).collect();
+        references.extend(externals.iter().map(|name| external::reference(name, &lock.epoch)));
         let found = inspect(ctx, &references)?;
         let mut moved = false;
         for name in &externals {
@@ -142,9 +121,8 @@ pub(crate) fn inspect(ctx: &Ctx, references: &[String]) -> Result<BTreeMap<Strin
     let by_tag = |image: &docker::Image, reference: &String| image.repo_tags.contains(reference);
     let mut images: Vec<Option<docker::Image>> = images.into_iter().map(Some).collect();
     for reference in references {
-        let hit = images
-            .iter_mut()
-            .find(|slot| slot.as_ref().is_some_and(|i| by_tag(i, reference)));
+        let hit =
+            images.iter_mut().find(|slot| slot.as_ref().is_some_and(|i| by_tag(i, reference)));
         if let Some(image) = hit.and_then(Option::take) {
             found.insert(reference.clone(), image);
         }
@@ -221,10 +199,7 @@ pub(crate) fn read_files(
 
 /// Where the inputs of the last build of an image are kept.
 pub(crate) fn record_path(ctx: &Ctx, environment: &str, image: &str) -> PathBuf {
-    ctx.state()
-        .join(environment)
-        .join("inputs")
-        .join(format!("{image}.json"))
+    ctx.state().join(environment).join("inputs").join(format!("{image}.json"))
 }
 
 /// Fresh, or the reason why not.

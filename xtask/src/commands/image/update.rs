@@ -28,14 +28,9 @@ impl ImageUpdate {
             true => project.environments.iter().cloned().collect(),
             false => self.environments,
         };
-        names
-            .iter()
-            .try_for_each(|name| known("environment", name, &project.environments))?;
+        names.iter().try_for_each(|name| known("environment", name, &project.environments))?;
         let old = lock::load(&ctx.root).unwrap_or_default();
-        let mut new = Lock {
-            epoch: lock::epoch(SystemTime::now()),
-            external: BTreeMap::new(),
-        };
+        let mut new = Lock { epoch: lock::epoch(SystemTime::now()), external: BTreeMap::new() };
         let mut environments = Vec::new();
         for name in &names {
             let facts = env::load(ctx, name)?;
@@ -62,11 +57,7 @@ impl ImageUpdate {
             return Ok(());
         }
         show(ctx, &before, &after)?;
-        ctx.say(format_args!(
-            "{} moved to {}; review and commit it",
-            lock::PATH,
-            new.epoch
-        ));
+        ctx.say(format_args!("{} moved to {}; review and commit it", lock::PATH, new.epoch));
         Ok(())
     }
 }
@@ -86,27 +77,19 @@ type Packages = BTreeMap<String, BTreeMap<String, String>>;
 /// The packages of the images that are here; images without dpkg have none.
 fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
     let mut all = Packages::new();
+    if ctx.dry_run {
+        // Asking an image means running it, and nothing is compared.
+        return Ok(all);
+    }
     for planned in &plan.images {
         let Some(found) = &planned.found else {
             continue;
         };
         let answer = ctx.ask(docker::packages(&ctx.sh, &found.id), QUESTION * 2)?;
-        let lines = answer
-            .stdout
-            .lines()
-            .filter_map(|line| line.split_once(' '));
-        let list = lines
-            .map(|(name, version)| (name.to_owned(), version.to_owned()))
-            .collect();
-        let target = planned
-            .recipe
-            .target
-            .as_deref()
-            .map(|target| format!(" ({target})"));
-        all.insert(
-            format!("{}{}", planned.recipe.image, target.unwrap_or_default()),
-            list,
-        );
+        let lines = answer.stdout.lines().filter_map(|line| line.split_once(' '));
+        let list = lines.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
+        let target = planned.recipe.target.as_deref().map(|target| format!(" ({target})"));
+        all.insert(format!("{}{}", planned.recipe.image, target.unwrap_or_default()), list);
     }
     Ok(all)
 }
@@ -122,10 +105,7 @@ fn show(ctx: &Ctx, before: &Packages, after: &Packages) -> Result<()> {
         };
         let changes = changes(old, new);
         if changes.is_empty() {
-            ctx.print(format_args!(
-                "{image}: {} packages, none changed",
-                new.len()
-            ))?;
+            ctx.print(format_args!("{image}: {} packages, none changed", new.len()))?;
         }
         for (package, old, new) in changes {
             match ctx.json {

@@ -46,7 +46,10 @@ fn exceptions_bring_back_and_the_last_match_decides() {
 
 #[test]
 fn spelling_is_cleaned() {
-    assert_eq!(ignored("\u{feff}/a/\r\n./b//c \n # no comment\n#x\n", &["a", "b/c", "#x"]), ["a", "b/c"]);
+    assert_eq!(
+        ignored("\u{feff}/a/\r\n./b//c \n # no comment\n#x\n", &["a", "b/c", "#x"]),
+        ["a", "b/c"]
+    );
     assert_eq!(ignored("a/../b\n", &["a", "b"]), ["b"]);
     assert_eq!(ignored("! a\n*\n! a\n", &["a", "b"]), ["b"]);
     assert_eq!(ignored("../x\n.\n", &["x", "a"]), Vec::<String>::new());
@@ -54,7 +57,9 @@ fn spelling_is_cleaned() {
 
 #[test]
 fn malformed_patterns_are_refused_with_their_line() {
-    for (patterns, line) in [("[\n", 1), ("a\n[a-]\n", 2), ("\n\n!\n", 3), ("[]a]\n", 1), ("a\\\n", 1)] {
+    for (patterns, line) in
+        [("[\n", 1), ("a\n[a-]\n", 2), ("\n\n!\n", 3), ("[]a]\n", 1), ("a\\\n", 1)]
+    {
         let error = Ignore::parse(patterns.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("line {line}: ")), "{patterns:?}: {error}");
     }

@@ -22,7 +22,11 @@ fn a_target_needs_what_it_reaches() {
 
 #[test]
 fn mounts_numbers_scratch_and_platforms() {
-    check("FROM --platform=$P scratch\nRUN --mount=type=bind,from=tools,target=/t x\n", None, &["tools"]);
+    check(
+        "FROM --platform=$P scratch\nRUN --mount=type=bind,from=tools,target=/t x\n",
+        None,
+        &["tools"],
+    );
     check("FROM a\nFROM b\nCOPY --from=0 /x /x\n", None, &["a", "b"]);
     check("FROM a AS a\nFROM a\n", None, &["a"]);
 }
@@ -44,7 +48,11 @@ fn declared_arguments_of_needed_stages_count() {
 
 #[test]
 fn comments_continuations_and_here_documents_are_no_instructions() {
-    check("# escape=`\nFROM a `\n# inside\n  AS x\nRUN <<EOF\nFROM no\nEOF\nFROM b\n", None, &["b"]);
+    check(
+        "# escape=`\nFROM a `\n# inside\n  AS x\nRUN <<EOF\nFROM no\nEOF\nFROM b\n",
+        None,
+        &["b"],
+    );
     check("FROM a\nRUN echo \\\n  FROM no\nCOPY <<-'E' /x\n\tFROM no\n\tE\n", None, &["a"]);
     check("from a\ncopy --from=c /x /x\n", None, &["a", "c"]);
 }
