@@ -56,8 +56,7 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     let stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
     // In a dry run the overlay that names the images may not be written yet.
     let known = stage.target.files.iter().all(|file| ctx.root.join(file).exists());
-    let ran_before = known
-        && !matches!(start::look(ctx, &stage)?, Progress::Waiting(w) if w.len() == stage.stack.services.len());
+    let ran_before = known && start::runs(ctx, &stage)?;
     let mut ready = Ready { next: Instant::now(), done: false };
     let mut beside = || ready.look(ctx, &stage, flags);
     let ended = if ran_before {

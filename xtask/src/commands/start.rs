@@ -210,6 +210,12 @@ pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Prog
     }
 }
 
+/// Whether any service of the stack has a container, in whatever state.
+pub(crate) fn runs(ctx: &Ctx, stage: &Stage) -> Result<bool> {
+    let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
+    Ok(!compose::parse_ps(&answer)?.is_empty())
+}
+
 pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {
     let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
     Ok(progress(&stage.stack, &compose::parse_ps(&answer)?))

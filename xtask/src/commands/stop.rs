@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{dev, doctor, env, start};
+use super::{dev, start};
 use crate::cli::Stop;
 use crate::ctx::Ctx;
 use crate::tools::compose;
@@ -10,12 +10,6 @@ use crate::tools::compose;
 impl Stop {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         if dev::stop_host(ctx, &self.environment)? {
-            return Ok(());
-        }
-        env::load(ctx, &self.environment)?;
-        if let Some(problem) = doctor::engine(ctx).problem() {
-            // Without an engine no container can run.
-            ctx.say(format_args!("{} does not run ({problem})", self.environment));
             return Ok(());
         }
         let stage = start::existing(ctx, &self.environment)?;

@@ -122,15 +122,14 @@ fn parse_build(value: &Value) -> Result<Build> {
     }
     let context = normal(value["context"].as_str().unwrap_or("."));
     let dockerfile = value["dockerfile"].as_str().unwrap_or("Dockerfile");
+    // Compose leaves an argument without a value out, and the key behind with nothing in it.
+    let given = value["args"].as_object();
+    if keys.contains_key("args") && given.is_none_or(serde_json::Map::is_empty) {
+        anyhow::bail!("a build argument without a value would come from the shell; give it one");
+    }
     let mut args = BTreeMap::new();
-    for (name, value) in value["args"].as_object().into_iter().flatten() {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Null => anyhow::bail!(
-                "build argument {name} has no value and would come from the shell; give it one"
-            ),
-            other => other.to_string(),
-        };
+    for (name, value) in given.into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         args.insert(name.clone(), value);
     }
     Ok(Build {

@@ -208,6 +208,9 @@ fn an_undeclared_variable_is_named_with_the_places_where_it_may_stand() {
     let argument = |project: &Project| service(project, ", args: {GREETING: \"$NOBODY\"}", "");
     let says = ["build argument GREETING of docker/app", "$NOBODY has no value"];
     refused(argument, &["image", "build"], 1, &says);
+    let from_the_shell = |project: &Project| service(project, ", args: [GREETING]", "");
+    let says = ["service app: a build argument without a value would come from the shell"];
+    refused(from_the_shell, &["image", "build"], 1, &says);
 }
 
 #[test]

@@ -42,9 +42,8 @@ fn files_fit_in_a_head_and_lines_on_a_screen() {
         if lines > 400 && !tests || lines > 600 {
             findings.push(format!("{}: {lines} lines", path.display()));
         }
-        let is_text = |line: &str| {
-            line.contains("expect![") || line.contains('"') || line.starts_with("//! |")
-        };
+        // A long text is one line in the code as it is on the screen; expected ones in tests too.
+        let is_text = |line: &str| tests || line.contains('"') || line.starts_with("//! |");
         for (number, line) in (1..).zip(text.lines()) {
             if line.chars().count() > 100 && !is_text(line) {
                 findings.push(format!("{}:{number}: over 100 characters", path.display()));
