@@ -86,7 +86,7 @@ pub(crate) enum Command {
     /// Create, check and show the settings of an environment
     #[command(subcommand)]
     Env(Env),
-    /// Run the app's tests: the `test` stage of every image that has one
+    /// Run the app's tests: the `test` stage of every image that dev builds and that has one
     Test(Test),
     /// Everything that must pass: formatting, lints, the tool's tests, the app's tests
     Ci(Ci),
@@ -273,15 +273,13 @@ pub(crate) struct Test {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Where no engine runs, ci starts one of its own with an empty data directory and ends it at the end,
-so that nothing left over can hide a missing step.")]
-pub(crate) struct Ci {
-    /// Run the big numbers too (see RELIABILITY.md)
-    #[arg(long)]
-    pub(crate) full: bool,
-}
+Where no engine runs and no init system would start one, ci starts one of its own with an empty data
+directory and ends it at the end, so that nothing left over can hide a missing step.")]
+pub(crate) struct Ci {}
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+For an alias, such as: alias xtask='cargo xtask'; source <(xtask completions bash)")]
 pub(crate) struct Completions {
     /// The shell to write for
     #[arg(value_enum)]

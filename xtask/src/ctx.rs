@@ -18,7 +18,7 @@ use xshell::{Cmd, Shell};
 use crate::{cli, exit};
 
 mod child;
-pub(crate) use child::{Answer, detach};
+pub(crate) use child::{Answer, beside, detach};
 
 /// Longest wait for a question to a tool that should answer at once.
 pub(crate) const QUESTION: Duration = Duration::from_secs(30);
@@ -49,7 +49,9 @@ impl Ctx {
             Some(directory) => directory
                 .canonicalize()
                 .with_context(|| format!("can't open the directory {directory:?}"))?,
-            None => std::env::current_dir().context("can't find the current directory")?,
+            None => std::env::current_dir()
+                .and_then(|here| here.canonicalize())
+                .context("can't find the current directory")?,
         };
         let root = find_root(&start)?;
         let sh = Shell::new()?;
@@ -252,12 +254,30 @@ impl Ctx {
             });
         }
         let _ = write!(anstream::stderr(), "{question} [y/N] ");
+        self.wait_for_key()?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).context("can't read the answer")?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             bail!("nothing was changed");
         }
         Ok(())
+    }
+
+    /// Waits for a line on the terminal; Ctrl-C ends the wait.
+    fn wait_for_key(&self) -> Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdin = std::io::stdin();
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            if self.interrupted() {
+                return Err(exit::interrupted());
+            }
+            match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&tick)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error).context("can't wait for an answer"),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,6 +11,9 @@ use crate::cli::Ci;
 use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::tools::{cargo, docker};
+
+/// How long our engine may take to end by itself.
+const ENGINE_END: Duration = Duration::from_secs(60);
 
 impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -31,8 +35,15 @@ fn checks(ctx: &Ctx) -> Result<()> {
         gate(ctx, "tests of the tool", cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1"))?;
     }
     ctx.say("ci: tests of the app");
+    if ctx.dry_run && doctor::engine(ctx).problem().is_some() {
+        // The engine that would answer does not run: its images cannot be asked about.
+        ctx.skip("cargo xtask test");
+        return Ok(());
+    }
     test::test_images(ctx)?;
-    ctx.say("ci: everything passed");
+    if !ctx.dry_run {
+        ctx.say("ci: everything passed");
+    }
     Ok(())
 }
 
@@ -61,6 +72,9 @@ impl OwnEngine {
             return Ok(None);
         }
         if std::path::Path::new("/run/systemd/system").is_dir() {
+            ctx.warn(
+                "the engine of this machine is started; what it holds can hide a missing step",
+            );
             setup::start_engine(ctx)?;
             return Ok(None);
         }
@@ -78,7 +92,7 @@ impl OwnEngine {
         }
         std::fs::create_dir_all(&run)?;
         let log = ctx.log_file(&directory.path().join("dockerd.log"))?;
-        let process = ctx::detach(cmd, log)?;
+        let process = ctx::beside(cmd, log)?;
         let engine = OwnEngine { directory, process };
         if let Err(error) = setup::wait_for_engine(ctx) {
             let log = std::fs::read_to_string(engine.directory.path().join("dockerd.log"));
@@ -95,7 +109,13 @@ impl OwnEngine {
         if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
-        self.process.wait().context("can't wait for the engine's end")?;
+        let started = Instant::now();
+        while self.process.try_wait().context("can't wait for the engine's end")?.is_none() {
+            if started.elapsed() > ENGINE_END {
+                self.process.kill().context("can't end the engine")?;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         // What the engine left mounted or unreadable is not worth a failed run.
         let _ = self.directory.close();
         Ok(())

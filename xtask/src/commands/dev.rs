@@ -42,6 +42,7 @@ pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine>
         Some(Engine::Host) => Ok(Engine::Host),
         None => Ok(match doctor::engine(ctx).problem() {
             None => Engine::Docker,
+            Some(_) if ctx.interrupted() => return Err(exit::interrupted()),
             Some(problem) => {
                 ctx.say(format_args!("engine: host, a preview ({problem})"));
                 Engine::Host
@@ -57,6 +58,10 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     // In a dry run the overlay that names the images may not be written yet.
     let known = stage.target.files.iter().all(|file| ctx.root.join(file).exists());
     let ran_before = known && start::runs(ctx, &stage)?;
+    if known && !ran_before {
+        // What an earlier run left behind would look like a failure of this one.
+        ctx.run(compose::down(&ctx.sh, &stage.target))?;
+    }
     let mut ready = Ready { next: Instant::now(), done: false };
     let mut beside = || ready.look(ctx, &stage, flags);
     let ended = if ran_before {
@@ -68,7 +73,7 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     if ctx.dry_run {
         return ended;
     }
-    if ran_before && ended.as_ref().is_err_and(|error| exit::code(error) == exit::INTERRUPTED) {
+    if ran_before {
         ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
         return ended;
     }
@@ -120,7 +125,12 @@ fn open_page(ctx: &Ctx, wanted: bool, port: Option<u16>) -> Result<()> {
     };
     let opener = ["xdg-open", "open"].into_iter().find(|program| which::which(program).is_ok());
     match opener {
-        Some(opener) => ctx.run(ctx.sh.cmd(opener).arg(format!("http://127.0.0.1:{port}/"))),
+        Some(opener) => {
+            let url = format!("http://127.0.0.1:{port}/");
+            let opened = ctx.run(ctx.sh.cmd(opener).arg(&url));
+            opened.unwrap_or_else(|error| ctx.warn(format_args!("can't open {url}: {error:#}")));
+            Ok(())
+        }
         None => {
             ctx.warn("there is no xdg-open or open here; open the address above yourself");
             Ok(())

@@ -69,6 +69,7 @@ impl Engine {
 pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
     match engine(ctx) {
         Engine::Ready { platform, .. } => Ok(platform),
+        _ if ctx.interrupted() => Err(exit::interrupted()),
         other => Err(exit::missing(other.problem().unwrap_or_default())),
     }
 }

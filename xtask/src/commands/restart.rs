@@ -21,7 +21,7 @@ impl Restart {
         }
         // Keep the port that `--port` may have chosen: the containers know it.
         let stage = start::prepare(ctx, &self.environment, published_port(ctx, &before)?)?;
-        ctx.run(compose::up_detached(&ctx.sh, &stage.target, &self.services))?;
+        start::up(ctx, &stage, &self.services)?;
         ctx.run(compose::restart(&ctx.sh, &stage.target, &self.services))?;
         if ctx.dry_run {
             return Ok(());

@@ -43,6 +43,10 @@ pub(crate) fn install(ctx: &Ctx) -> Result<bool> {
         return Ok(false);
     }
     if which::which("apt-get").is_err() {
+        if !engine_missing {
+            // Only needed where no registry answers, and what needs it says so.
+            return Ok(false);
+        }
         return Err(exit::missing(format!(
             "{} are missing and this machine has no apt-get; install Docker Engine with its buildx \
              and compose plugins, start it, and run `cargo xtask doctor`",
@@ -51,6 +55,11 @@ pub(crate) fn install(ctx: &Ctx) -> Result<bool> {
     }
     ctx.confirm(&format!("install {} with apt-get?", missing.join(", ")))?;
     let sudo = !rustix::process::geteuid().is_root();
+    if sudo {
+        // The only question that sudo may ask is asked here, where it has the terminal.
+        let code = ctx.run_interactive(apt::validate_sudo(&ctx.sh))?;
+        anyhow::ensure!(code == 0, "sudo refuses; run `cargo xtask setup` as root");
+    }
     ctx.say(format_args!("installing {}", missing.join(", ")));
     let bar = ctx.spinner("apt-get".into());
     ctx.run(apt::update(&ctx.sh, sudo))?;
@@ -91,7 +100,12 @@ pub(crate) fn mirrors() -> Result<Mirrors> {
     let mut texts = Vec::new();
     let lists = Path::new("/etc/apt/sources.list.d");
     let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
-    files.extend(std::fs::read_dir(lists).into_iter().flatten().flatten().map(|e| e.path()));
+    let more = std::fs::read_dir(lists).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.extend(
+        more.filter(|path| {
+            path.extension().is_some_and(|kind| kind == "list" || kind == "sources")
+        }),
+    );
     files.sort();
     for file in files {
         texts.extend(std::fs::read_to_string(file));

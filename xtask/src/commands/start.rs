@@ -3,6 +3,7 @@
 //! Settings, images, ports, then compose, then health; `dev` and `restart` share the steps.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -14,6 +15,7 @@ use super::{doctor, status};
 use crate::cli::Start;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
+use crate::fingerprint::{sha256, short};
 use crate::project::environment::MAIN_PORT;
 use crate::project::image;
 use crate::project::lock;
@@ -35,12 +37,27 @@ impl Start {
 /// Starts an environment and comes back when it is healthy.
 pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     let stage = prepare(ctx, name, port)?;
-    ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
+    up(ctx, &stage, &[])?;
     if !ctx.dry_run {
         wait_until_healthy(ctx, &stage)?;
         announce(ctx, &stage)?;
     }
     Ok(stage)
+}
+
+/// Starts services in the background. Compose waits for what they depend on and says little when
+/// that fails; what failed and its log are our part.
+pub(crate) fn up(ctx: &Ctx, stage: &Stage, services: &[String]) -> Result<()> {
+    let bar = ctx.spinner(format!("starting {}", stage.facts.name));
+    let started = ctx.run(compose::up_detached(&ctx.sh, &stage.target, services));
+    bar.finish_and_clear();
+    let Err(error) = started else { return Ok(()) };
+    match look(ctx, stage) {
+        Ok(Progress::Failed(problems)) if exit::code(&error) == exit::FAILED => {
+            Err(explain_failure(ctx, stage, &problems))
+        }
+        _ => Err(error),
+    }
 }
 
 /// An environment with its settings and images, ready to be started.
@@ -60,7 +77,7 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     env::ensure(ctx, &facts)?;
     let stack = env::load_stack(ctx, &facts)?;
     env::check_declared(&facts, &stack)?;
-    let mut target = target(ctx, &facts, &stack)?;
+    let mut target = target(ctx, &facts, &stack, env::settings(ctx, &facts)?)?;
     check_owner(ctx, &target.project)?;
     check_ports(ctx, &facts, &target.project)?;
     let plan = build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &[])?;
@@ -73,23 +90,35 @@ pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
     let facts = env::load(ctx, name)?;
     doctor::require_engine(ctx)?;
     let stack = env::load_stack(ctx, &facts)?;
-    let mut target = target(ctx, &facts, &stack)?;
+    // What runs can be looked at and ended whatever has become of the settings since.
+    let settings = env::settings(ctx, &facts).unwrap_or_default();
+    let mut target = target(ctx, &facts, &stack, settings)?;
     target.files.extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
     Ok(Stage { facts, stack, target })
 }
 
-fn target(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Target> {
-    let mut variables: Vec<(String, String)> = env::settings(ctx, facts)?.into_iter().collect();
+fn target(
+    ctx: &Ctx,
+    facts: &Facts,
+    stack: &Stack,
+    settings: BTreeMap<String, String>,
+) -> Result<Target> {
+    let mut variables: Vec<(String, String)> = settings.into_iter().collect();
     for (name, port) in &facts.environment.ports {
         variables.push((env::port_variable(name), port.to_string()));
     }
     variables.push(("STEVEDORE_UID".into(), rustix::process::getuid().as_raw().to_string()));
     variables.push(("STEVEDORE_GID".into(), rustix::process::getgid().as_raw().to_string()));
     variables.push(("STEVEDORE_COMMIT".into(), commit(ctx)));
+    let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
+    variables.push(("STEVEDORE_CHECKOUT".into(), short(&checkout).to_owned()));
+    let given = |name: &String| variables.iter().any(|(given, _)| given == name);
+    let absent = stack.variables.iter().filter(|name| !given(name)).cloned().collect();
     Ok(Target {
         project: format!("{}-{}", stack.name, facts.name),
         files: facts.compose_files(),
         variables,
+        absent,
     })
 }
 
@@ -132,7 +161,8 @@ fn check_owner(ctx: &Ctx, project: &str) -> Result<()> {
     let answer = ctx.read(docker::containers_of_project(&ctx.sh, project))?;
     for container in docker::parse_containers(&answer)? {
         let home = container.label("com.docker.compose.project.working_dir").unwrap_or_default();
-        if std::path::Path::new(home) != ctx.root && std::path::Path::new(home).exists() {
+        // Compose may know the same directory by way of a symlink.
+        if Path::new(home).canonicalize().is_ok_and(|home| home != ctx.root) {
             let environment = container.label(LABEL_ENVIRONMENT).unwrap_or("ENV");
             bail!(
                 "{project} runs from another checkout, {home}; stop it first: \
@@ -210,10 +240,14 @@ pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Prog
     }
 }
 
-/// Whether any service of the stack has a container, in whatever state.
+/// Whether any service of the stack runs; those that do their work and end do not count.
 pub(crate) fn runs(ctx: &Ctx, stage: &Stage) -> Result<bool> {
     let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
-    Ok(!compose::parse_ps(&answer)?.is_empty())
+    let lasting = |name: &str| stage.stack.services.get(name).is_some_and(|s| !s.facts.once);
+    let up = |container: &compose::Container| {
+        matches!(container.state.as_str(), "running" | "restarting") && lasting(&container.service)
+    };
+    Ok(compose::parse_ps(&answer)?.iter().any(up))
 }
 
 pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {

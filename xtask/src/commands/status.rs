@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::{dev, doctor, start};
 use crate::cli::Status;
 use crate::ctx::Ctx;
+use crate::exit;
 use crate::tools::compose;
 
 impl Status {
@@ -23,6 +24,9 @@ impl Status {
             );
         }
         if let Some(problem) = doctor::engine(ctx).problem() {
+            if ctx.interrupted() {
+                return Err(exit::interrupted());
+            }
             super::env::load(ctx, name)?;
             ctx.say(problem);
             return show(ctx, name, "none", &[], None);

@@ -48,9 +48,9 @@ pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
     // Its records are its own: the dev images are not what was tested here.
     let facts = env::Facts { name: "test".into(), ..facts };
     build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &names).map_err(|error| {
-        match exit::code(&error) {
-            exit::FAILED => exit::gate(format!("the tests did not pass: {error:#}")),
-            _ => error,
+        match error.downcast_ref::<build::BuilderFailed>() {
+            Some(_) => exit::gate(format!("the tests did not pass: {error:#}")),
+            None => error,
         }
     })?;
     ctx.say(format_args!("the tests of {} passed", names.join(", ")));

@@ -168,10 +168,19 @@ fn expression(cmd: Cmd<'_>) -> duct::Expression {
 
 /// Starts a process that outlives us: a session of its own, output into `log`.
 pub(crate) fn detach(cmd: Cmd<'_>, log: File) -> Result<Child> {
+    start(cmd, log, group::start_in_session)
+}
+
+/// Starts a process beside us that ends with us, output into `log`.
+pub(crate) fn beside(cmd: Cmd<'_>, log: File) -> Result<Child> {
+    start(cmd, log, group::start_in_group)
+}
+
+fn start(cmd: Cmd<'_>, log: File, place: fn(&mut Command)) -> Result<Child> {
     let shown = cmd.to_string();
     let mut command = Command::from(cmd);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    group::start_in_session(&mut command);
+    place(&mut command);
     command.spawn().map_err(|error| cannot_start(&shown, &error))
 }
 

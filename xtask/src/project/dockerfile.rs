@@ -60,7 +60,17 @@ pub(crate) fn parse(
 
 /// Whether a Dockerfile has a stage of this name.
 pub(crate) fn has_stage(text: &str, name: &str) -> bool {
-    parse(text, Some(name), &BTreeMap::new()).is_ok()
+    instructions(text).iter().any(|(_, instruction)| {
+        let words: Vec<&str> = instruction.split_whitespace().collect();
+        match words[..] {
+            [from, .., r#as, stage] => {
+                from.eq_ignore_ascii_case("from")
+                    && r#as.eq_ignore_ascii_case("as")
+                    && stage.eq_ignore_ascii_case(name)
+            }
+            _ => false,
+        }
+    })
 }
 
 /// A stage by name or number, among those before `end`.

@@ -130,6 +130,9 @@ impl Schema {
                 Source::Required if empty => {
                     problems.push(format!("{name} is required and has no value; set it"));
                 }
+                _ if variables.contains_key(name) && empty => problems.push(format!(
+                    "{name} is empty; give it a value, or remove its line and run `env init`"
+                )),
                 _ if empty => problems.push(format!("{name} is missing; `env init` adds it")),
                 _ => {}
             }

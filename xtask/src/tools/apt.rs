@@ -48,7 +48,7 @@ pub(crate) fn update(sh: &Shell, sudo: bool) -> Cmd<'_> {
 
 pub(crate) fn install<'s>(sh: &'s Shell, sudo: bool, packages: &[&str]) -> Cmd<'s> {
     as_root(sh, sudo, "apt-get")
-        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(["install", "--yes", "--quiet", "--no-install-recommends", "--no-remove"])
         .args(packages)
 }
 
@@ -61,6 +61,11 @@ pub(crate) fn has_candidate(policy: &str) -> bool {
     policy.lines().any(|line| {
         line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
     })
+}
+
+/// Asks for the password now, on the terminal, so that nothing later has to.
+pub(crate) fn validate_sudo(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "sudo --validate")
 }
 
 /// Puts a file into its place with the rights of root.
@@ -112,5 +117,6 @@ fn stanza(text: &str) -> Option<(String, Vec<String>)> {
     let main = field("Components")?.iter().any(|component| component == "main");
     let deb = field("Types")?.iter().any(|kind| kind == "deb");
     let url = field("URIs")?.into_iter().next()?;
-    (main && deb).then_some((url, field("Suites")?))
+    let disabled = field("Enabled").is_some_and(|words| words == ["no"]);
+    (main && deb && !disabled).then_some((url, field("Suites")?))
 }

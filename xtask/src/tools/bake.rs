@@ -26,6 +26,7 @@ pub(crate) struct Target {
     /// Name in `FROM` -> `target:NAME` or `docker-image://REFERENCE`.
     pub(crate) contexts: BTreeMap<String, String>,
     pub(crate) platforms: Vec<String>,
+    pub(crate) tags: Vec<String>,
     pub(crate) output: Vec<String>,
     pub(crate) secret: Vec<String>,
 }
@@ -38,6 +39,8 @@ pub(crate) fn bake<'s>(
 ) -> Cmd<'s> {
     cmd!(sh, "docker buildx bake --file {definition} --metadata-file {metadata} --progress plain {targets...}")
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        // Newer builders ask before they read outside the current directory: our links lie there.
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 }
 
 /// The manifest digest that a registry has for a reference; fails where none answers.

@@ -16,6 +16,8 @@ pub(crate) struct Target {
     /// Every variable that the files may use. Nothing else reaches them: neither a `.env` that
     /// compose would find by itself nor what happens to be set in the caller's shell wins.
     pub(crate) variables: Vec<(String, String)>,
+    /// Variables that the files may use and that have no value: the caller's shell gives none.
+    pub(crate) absent: Vec<String>,
 }
 
 /// Variables by which the caller's shell could change what compose does.
@@ -58,6 +60,9 @@ fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
         .args(["--project-name", &target.project]);
     for file in &target.files {
         cmd = cmd.arg("--file").arg(file);
+    }
+    for name in &target.absent {
+        cmd = cmd.env_remove(name);
     }
     cmd.envs(target.variables.iter().map(|(name, value)| (name, value)))
 }
@@ -134,6 +139,8 @@ pub(crate) struct Container {
     pub(crate) status: String,
     pub(crate) image: String,
     #[serde(default)]
+    labels: String,
+    #[serde(default)]
     publishers: Option<Vec<Publisher>>,
 }
 
@@ -155,5 +162,8 @@ impl Container {
 pub(crate) fn parse_ps(stdout: &str) -> Result<Vec<Container>> {
     let lines = stdout.lines().filter(|line| !line.trim().is_empty());
     let parsed: Result<Vec<Container>, _> = lines.map(serde_json::from_str).collect();
-    parsed.context("can't read what `docker compose ps` printed")
+    let mut parsed = parsed.context("can't read what `docker compose ps` printed")?;
+    // A one-off command beside the service is not the service.
+    parsed.retain(|container| !container.labels.contains("com.docker.compose.oneoff=True"));
+    Ok(parsed)
 }

@@ -20,6 +20,7 @@ fn target() -> compose::Target {
         project: "shop-dev".into(),
         files: vec!["docker/compose.yml".into(), "environments/dev/compose.yml".into()],
         variables: vec![("PASSWORD".into(), "never on argv".into())],
+        absent: Vec::new(),
     }
 }
 
@@ -80,7 +81,7 @@ fn apt_commands_ask_nothing() {
     check(
         apt::install(sh, false, &["docker.io"]),
         expect![
-            "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends docker.io"
+            "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends --no-remove docker.io"
         ],
     );
     check(

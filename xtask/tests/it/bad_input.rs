@@ -124,7 +124,6 @@ fn a_missing_or_unreadable_dotenv_says_what_to_do() {
         project.file("environments/dev/.env.example", "KEY=generate:hex32\n");
     };
     let missing = "environments/dev/.env is missing; make it with `cargo xtask env init dev`";
-    refused(schema, &["stop"], 4, &[missing]);
     refused(schema, &["env", "check"], 1, &[missing]);
     let directory = |project: &Project| {
         schema(project);

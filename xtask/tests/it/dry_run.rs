@@ -56,6 +56,8 @@ fn plain(project: &Project, command: &str) -> String {
     if let Some(at) = words.iter().position(|word| *word == "--metadata-file") {
         words[at + 1] = "…";
     }
+    let definition = words.iter_mut().filter(|word| word.ends_with("/bake.json"));
+    definition.for_each(|word| *word = "…/bake.json");
     let archive = words.iter_mut().filter(|word| word.ends_with("/image.tar"));
     archive.for_each(|word| *word = "…/image.tar");
     words.join(" ")
@@ -168,7 +170,7 @@ fn setup_prints_the_installation() {
     let expected = [
         "env DEBIAN_FRONTEND=noninteractive apt-get update --quiet",
         "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet \
-         --no-install-recommends docker.io docker-cli docker-buildx docker-compose",
+         --no-install-recommends --no-remove docker.io docker-cli docker-buildx docker-compose",
     ];
     for (printed, expected) in printed.iter().zip(expected) {
         assert!(printed.ends_with(expected), "{printed}");

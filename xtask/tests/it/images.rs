@@ -70,6 +70,16 @@ fn destroy_removes_what_the_environment_uses_and_nothing_else() {
 }
 
 #[test]
+fn destroy_removes_what_was_built_last_even_after_an_edit() {
+    engine!();
+    let project = Project::with_stack();
+    project.xtask(&["image", "build"]).succeeds();
+    project.file("app/source.txt", "edited\n");
+    project.xtask(&["image", "destroy"]).succeeds();
+    assert_eq!(docker(&["image", "ls", "--quiet", &format!("{}/*", project.name)]), "");
+}
+
+#[test]
 fn a_base_that_cannot_be_had_says_what_can_be_done() {
     engine!();
     let project = Project::with_stack();

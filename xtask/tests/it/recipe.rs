@@ -43,6 +43,7 @@ fn the_first_day_with_a_fresh_clone() {
     dev_in_the_foreground(&project);
     one_source_makes_one_image_dirty(&project);
     prod_builds_without_its_env(&project);
+    an_older_source_is_compiled_all_the_same(&project);
     prod_behind_its_edge(&project);
     assert_eq!(git(project.root(), &["status", "--porcelain"]), " M docker/stack.lock\n");
 }
@@ -66,6 +67,8 @@ fn dev_in_the_foreground(project: &Project) {
     project.xtask(&["dev", "--detach", "--port", &argument]).succeeds().prints(&answers);
     let (_, list) = get(port, "/activities").unwrap();
     assert!(list.contains(r#""kind":"run","minutes":31"#), "{list}");
+    let migrated = project.xtask(&["run", "app", "migrate"]).succeeds();
+    migrated.prints("nothing to apply");
     let user = project.xtask(&["run", "id", "-u"]).succeeds().stdout;
     assert_eq!(user.trim(), rustix::process::getuid().as_raw().to_string(), "the caller's user");
     project.xtask(&["stop"]).succeeds();
@@ -87,6 +90,23 @@ fn prod_builds_without_its_env(project: &Project) {
     assert!(!project.path("environments/prod/.env").exists());
     project.xtask(&["image", "build", "prod"]).succeeds();
     assert!(!project.path("environments/prod/.env").exists());
+}
+
+/// Cargo judges by times, and its cache in the engine is newer than this edit claims to be.
+fn an_older_source_is_compiled_all_the_same(project: &Project) {
+    let source = project.read("app/src/cli.rs");
+    project.file("app/src/cli.rs", source.replace("this text", "THIS TEXT"));
+    let long_ago =
+        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let file = std::fs::File::open(project.path("app/src/cli.rs")).unwrap();
+    file.set_modified(long_ago).unwrap();
+    project.xtask(&["image", "build", "prod", "app"]).succeeds();
+    let list = project.xtask(&["--json", "image", "list", "prod"]).succeeds().events();
+    let app = list.iter().find(|event| event["image"] == "app").unwrap();
+    let image = app["id"].as_str().unwrap();
+    let help = docker(&["container", "run", "--rm", image, "--help"]);
+    assert!(help.contains("THIS TEXT"), "the old binary under a new fingerprint:\n{help}");
+    project.file("app/src/cli.rs", source);
 }
 
 /// nginx in front, static files from it, the app unreachable and without root, data that stays.
@@ -127,7 +147,7 @@ fn prod_behind_its_edge(project: &Project) {
     start();
     assert!(kept(), "after stop and start");
     let before = project.read("docker/stack.lock");
-    project.xtask(&["image", "update", "prod"]).succeeds().prints("packages");
+    project.xtask(&["image", "update", "prod"]).succeeds().says("packages");
     assert_ne!(project.read("docker/stack.lock"), before);
     start();
     assert!(kept(), "after image update");

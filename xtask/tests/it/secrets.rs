@@ -82,10 +82,17 @@ fn what_is_set_in_the_callers_shell_does_not_win_over_the_file() {
             "app",
             "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, init: true, \
              command: [sleep, infinity], stop_grace_period: 1s, \
-             environment: {MODE: '${MODE}'}, x-stevedore: {main: true}}",
+             environment: {MODE: '${MODE}', \
+             VERSION: '${STEVEDORE_VERSION:-none}', MAYBE: '${MAYBE:-none}'}, x-stevedore: {main: true}}",
         )])
-        .file("environments/dev/.env.example", "MODE=from-the-file\n");
-    project.variable("MODE", "from-the-shell").variable("COMPOSE_PROJECT_NAME", "something-else");
+        .file("environments/dev/.env.example", "MODE=from-the-file\nMAYBE=optional:\n")
+        .dotenv("MODE=from-the-file\n");
+    project
+        .variable("MODE", "from-the-shell")
+        .variable("STEVEDORE_VERSION", "from-the-shell")
+        .variable("MAYBE", "from-the-shell")
+        .variable("COMPOSE_PROJECT_NAME", "something-else");
     project.xtask(&["start"]).succeeds();
     project.xtask(&["run", "printenv", "MODE"]).succeeds().prints("from-the-file");
+    project.xtask(&["run", "printenv", "VERSION", "MAYBE"]).succeeds().prints("none\nnone\n");
 }

@@ -216,3 +216,55 @@ fn an_overlay_adds_to_our_own_facts_instead_of_replacing_them() {
     // `main` stands in docker/compose.yml only.
     project.xtask(&["run", "true"]).succeeds();
 }
+
+#[test]
+fn a_failed_dependency_shows_its_own_log() {
+    engine!();
+    let project = Project::with_stack();
+    let service = |command: &str, more: &str| {
+        format!(
+            "{{build: {{context: app, dockerfile: ../docker/app/Dockerfile}}, init: true, \
+             command: {command}, stop_grace_period: 1s, {more}}}"
+        )
+    };
+    let once = service("[sh, -c, 'echo cannot migrate; exit 3']", "x-stevedore: {once: true}");
+    let app = service(
+        "[sleep, infinity]",
+        "depends_on: {once: {condition: service_completed_successfully}}",
+    );
+    project.compose(&[("once", &once), ("app", &app)]);
+    project
+        .xtask(&["start"])
+        .exits(1)
+        .says("once ended with exit code 3")
+        .says("cannot migrate")
+        .says("cargo xtask stop dev");
+}
+
+#[test]
+fn what_runs_can_be_stopped_whatever_became_of_its_settings() {
+    engine!();
+    let (project, port) = served();
+    project.xtask(&["start"]).succeeds();
+    project.file("environments/dev/.env.example", "NEW=required:secret\n");
+    project.xtask(&["status"]).succeeds().prints("(healthy)");
+    project.xtask(&["stop"]).succeeds();
+    assert!(get(port, "/").is_none());
+}
+
+#[test]
+fn leftover_containers_do_not_count_as_running_before() {
+    engine!();
+    let (project, port) = served();
+    project.xtask(&["start"]).succeeds();
+    let mut dev = project.spawn(&["dev"]);
+    dev.until("dev answers on").signal("-TERM");
+    assert_eq!(dev.ends(), 130);
+    assert!(get(port, "/").is_some());
+    docker(&["container", "stop", &format!("{}-dev-app-1", project.name)]);
+    // Only a stopped container is left: what dev starts now it also stops.
+    let mut dev = project.spawn(&["dev"]);
+    dev.until("dev answers on").signal("-INT");
+    assert_eq!(dev.ends(), 130);
+    assert!(get(port, "/").is_none());
+}

@@ -98,7 +98,7 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
 /// First `release`, then all the others, known to `stop` and `status` from the first moment.
 fn run_all(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<Ended> {
     forget_log(ctx)?;
-    let show = printer(&stage.processes);
+    let show = printer(ctx, &stage.processes);
     if let Some(release) = &stage.release {
         announce_self(ctx, stage.port, std::slice::from_ref(release))?;
         run_once(ctx, release, &stage.setting, &show)?;
@@ -225,9 +225,10 @@ fn run_once(ctx: &Ctx, process: &Process, setting: &Setting, show: &Show) -> Res
 }
 
 /// Prints each line behind the name of its process, in a colour of its own on a terminal.
-fn printer(processes: &[Process]) -> Show {
+fn printer(ctx: &Ctx, processes: &[Process]) -> Show {
     let names: Vec<String> = processes.iter().map(|p| p.name.clone()).collect();
     let width = names.iter().map(String::len).max().unwrap_or(0).max(RELEASE.len());
+    let json = ctx.json;
     Arc::new(move |name, line| {
         use std::io::Write;
         const COLORS: [anstyle::AnsiColor; 5] = [
@@ -239,7 +240,12 @@ fn printer(processes: &[Process]) -> Show {
         ];
         let index = names.iter().position(|known| known == name).unwrap_or(names.len());
         let style = COLORS[index % COLORS.len()].on_default();
-        let _ = writeln!(anstream::stdout(), "{style}{name:width$} |{style:#} {line}");
+        let line = format!("{style}{name:width$} |{style:#} {line}");
+        // With --json stdout is for events.
+        let _ = match json {
+            true => writeln!(anstream::stderr(), "{line}"),
+            false => writeln!(anstream::stdout(), "{line}"),
+        };
     })
 }
 
@@ -357,7 +363,7 @@ pub(crate) fn test(ctx: &Ctx) -> Result<()> {
     let test = stage.test.with_context(|| {
         format!("environments/{ENVIRONMENT}/Procfile has no `{TEST}:` line; use Docker: `cargo xtask setup`")
     })?;
-    let show = printer(std::slice::from_ref(&test));
+    let show = printer(ctx, std::slice::from_ref(&test));
     run_once(ctx, &test, &stage.setting, &show).map_err(|error| match exit::code(&error) {
         exit::FAILED => exit::gate(format!("{error:#}")),
         _ => error,

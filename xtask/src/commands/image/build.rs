@@ -113,7 +113,7 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
         let target = target(ctx, plan, planned, private_path)?;
         definition.target.insert(planned.recipe.image.clone(), target);
     }
-    let definition_path = workshop.join("bake.json");
+    let definition_path = private_path.join("bake.json");
     let metadata_path = private_path.join("metadata.json");
     ctx.write_cache(&definition_path, &serde_json::to_vec_pretty(&definition)?)?;
     let targets: Vec<String> = definition.target.keys().cloned().collect();
@@ -148,6 +148,16 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
     Ok(ids)
 }
 
+/// Marks an error as the builder's own: the instructions of an image failed.
+#[derive(Debug)]
+pub(crate) struct BuilderFailed;
+
+impl std::fmt::Display for BuilderFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("can't build the images")
+    }
+}
+
 fn explain_failure(ctx: &Ctx, plan: &Plan, error: anyhow::Error) -> anyhow::Error {
     for planned in plan.dirty() {
         let _ = report(ctx, planned, "failed", 0.0);
@@ -156,7 +166,7 @@ fn explain_failure(ctx: &Ctx, plan: &Plan, error: anyhow::Error) -> anyhow::Erro
         return error;
     }
     match doctor::engine(ctx).problem() {
-        None => error,
+        None => error.context(BuilderFailed),
         Some(problem) => exit::missing(format!(
             "the Docker engine stopped during the build: {problem}; nothing was recorded, so run \
              the same command again"
@@ -215,6 +225,8 @@ fn definition(
         ]),
         contexts,
         platforms: vec![planned.inputs.platform.clone()],
+        // An image without any name can be cleaned away before it gets the one that counts.
+        tags: vec![planned.building.clone()],
         output: vec!["type=docker".into()],
         secret: ctx
             .certificates()
@@ -256,8 +268,9 @@ fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>)
 }
 
 fn report(ctx: &Ctx, planned: &Planned, status: &str, seconds: f64) -> Result<()> {
-    let seconds = if status == "built" { seconds } else { 0.0 };
+    let seconds = if status == "built" && !ctx.dry_run { seconds } else { 0.0 };
     let image = &planned.recipe.image;
+    let status = if ctx.dry_run && status == "built" { "dirty" } else { status };
     if ctx.json {
         return ctx.event(&serde_json::json!({
             "event": "image", "image": image, "fingerprint": planned.fingerprint,
@@ -265,7 +278,6 @@ fn report(ctx: &Ctx, planned: &Planned, status: &str, seconds: f64) -> Result<()
         }));
     }
     let id = short(&planned.fingerprint);
-    let status = if ctx.dry_run && status == "built" { "would build" } else { status };
     match planned.reason.as_str() {
         "" => ctx.print(format_args!("{status:7} {image} {id}")),
         reason => ctx.print(format_args!("{status:7} {image} {id}: {reason}")),

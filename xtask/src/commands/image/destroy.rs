@@ -20,13 +20,18 @@ impl ImageDestroy {
         let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
         self.images.iter().try_for_each(|name| crate::project::known("image", name, &known))?;
         let wanted = |name: &String| self.images.is_empty() || self.images.contains(name);
-        let found = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
-        let found: Vec<(&String, &String)> = found
-            .filter_map(|planned| Some((&planned.reference, &planned.found.as_ref()?.id)))
-            .collect();
+        // Today's inputs may never have been built; what was built last is meant as well.
+        let mut references: Vec<String> = Vec::new();
+        for planned in plan.images.iter().filter(|planned| wanted(&planned.recipe.image)) {
+            let last = plan::last_inputs(ctx, &facts.name, &planned.recipe.image);
+            let last = last.map(|inputs| plan::reference(&stack, &inputs));
+            references.push(planned.reference.clone());
+            references.extend(last.filter(|last| *last != planned.reference));
+        }
+        let found = plan::inspect(ctx, &references)?;
         let mut problems = Vec::new();
-        for (reference, id) in &found {
-            let answer = ctx.ask(docker::containers_of(&ctx.sh, id), QUESTION)?;
+        for (reference, image) in &found {
+            let answer = ctx.ask(docker::containers_of(&ctx.sh, &image.id), QUESTION)?;
             for container in docker::parse_containers(&answer.stdout)? {
                 problems.push(in_use(ctx, reference, &container));
             }
@@ -38,8 +43,11 @@ impl ImageDestroy {
             ctx.say("none of these images is here");
             return Ok(());
         }
-        let references: Vec<String> =
-            found.iter().map(|(reference, _)| (*reference).clone()).collect();
+        let mut references: Vec<String> = found.into_keys().collect();
+        // The name of the last build goes with it; the image stays where another name holds it.
+        let building = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
+        let building: Vec<String> = building.map(|planned| planned.building.clone()).collect();
+        references.extend(plan::inspect(ctx, &building)?.into_keys());
         ctx.run(docker::remove_images(&ctx.sh, &references))?;
         if ctx.dry_run {
             return Ok(());
@@ -53,7 +61,7 @@ impl ImageDestroy {
 
 /// Which container uses an image, and the command that stops it.
 fn in_use(ctx: &Ctx, reference: &str, container: &docker::Container) -> String {
-    let image = reference.split(":f-").next().unwrap_or(reference);
+    let image = reference.split(':').next().unwrap_or(reference);
     let name = &container.name;
     let environment = container.label(super::super::start::LABEL_ENVIRONMENT);
     let home = container.label("com.docker.compose.project.working_dir");

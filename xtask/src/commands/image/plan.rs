@@ -34,6 +34,8 @@ pub(crate) struct Planned {
     pub(crate) fingerprint: String,
     /// `NAME/IMAGE:f-FINGERPRINT`: exists only for what was built from exactly these inputs.
     pub(crate) reference: String,
+    /// `NAME/IMAGE:building`: what was built last, whatever it was built from.
+    pub(crate) building: String,
     /// The image, when it is fresh.
     pub(crate) found: Option<docker::Image>,
     /// Why it is not fresh, in words; empty when it is.
@@ -84,7 +86,7 @@ pub(crate) fn plan(
     // What was remembered of the external bases is checked by the same question that asks for the
     // images; only where a base has moved are there two.
     loop {
-        let mut images = fingerprint_all(ctx, &stack.name, &recipes, lock, platform, &contents)?;
+        let mut images = fingerprint_all(ctx, stack, &recipes, lock, platform, &contents)?;
         let mut references: Vec<String> =
             images.iter().map(|planned| planned.reference.clone()).collect();
         references.extend(externals.iter().map(|name| external::reference(name, &lock.epoch)));
@@ -132,7 +134,7 @@ pub(crate) fn inspect(ctx: &Ctx, references: &[String]) -> Result<BTreeMap<Strin
 
 fn fingerprint_all(
     ctx: &Ctx,
-    name: &str,
+    stack: &Stack,
     recipes: &[Recipe],
     lock: &Lock,
     platform: &str,
@@ -145,7 +147,8 @@ fn fingerprint_all(
         let fingerprint = inputs.fingerprint();
         fingerprints.insert(recipe.image.clone(), fingerprint.clone());
         images.push(Planned {
-            reference: format!("{name}/{}:f-{fingerprint}", recipe.image),
+            reference: reference(stack, &inputs),
+            building: format!("{}/{}:building", stack.name, recipe.image),
             recipe: recipe.clone(),
             inputs,
             fingerprint,
@@ -202,6 +205,17 @@ pub(crate) fn record_path(ctx: &Ctx, environment: &str, image: &str) -> PathBuf 
     ctx.state().join(environment).join("inputs").join(format!("{image}.json"))
 }
 
+/// The inputs of the last build of an image, where they are known.
+pub(crate) fn last_inputs(ctx: &Ctx, environment: &str, image: &str) -> Option<Inputs> {
+    let record = std::fs::read(record_path(ctx, environment, image)).ok()?;
+    serde_json::from_slice(&record).ok()
+}
+
+/// The tag that exists only for what was built from exactly these inputs.
+pub(crate) fn reference(stack: &Stack, inputs: &Inputs) -> String {
+    format!("{}/{}:f-{}", stack.name, inputs.image, inputs.fingerprint())
+}
+
 /// Fresh, or the reason why not.
 fn judge(ctx: &Ctx, environment: &str, planned: &mut Planned, found: Option<docker::Image>) {
     if let Some(image) = found {
@@ -214,9 +228,7 @@ fn judge(ctx: &Ctx, environment: &str, planned: &mut Planned, found: Option<dock
         planned.reason = "its tag holds an image that was not built from these inputs".into();
         return;
     }
-    let record = std::fs::read(record_path(ctx, environment, &planned.recipe.image)).ok();
-    let last: Option<Inputs> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    planned.reason = match last {
+    planned.reason = match last_inputs(ctx, environment, &planned.recipe.image) {
         None => "never built here".into(),
         Some(last) if last == planned.inputs => "the image is gone".into(),
         Some(last) => {

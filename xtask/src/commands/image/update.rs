@@ -97,15 +97,15 @@ fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
 fn show(ctx: &Ctx, before: &Packages, after: &Packages) -> Result<()> {
     for (image, new) in after {
         let Some(old) = before.get(image) else {
-            ctx.print(format_args!(
+            ctx.say(format_args!(
                 "{image}: {} packages (no earlier image to compare with)",
                 new.len()
-            ))?;
+            ));
             continue;
         };
         let changes = changes(old, new);
         if changes.is_empty() {
-            ctx.print(format_args!("{image}: {} packages, none changed", new.len()))?;
+            ctx.say(format_args!("{image}: {} packages, none changed", new.len()));
         }
         for (package, old, new) in changes {
             match ctx.json {
