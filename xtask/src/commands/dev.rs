@@ -105,8 +105,9 @@ impl Ready {
         match start::look(ctx, stage)? {
             Progress::Healthy => {
                 self.done = true;
-                start::announce(ctx, stage)?;
-                open_page(ctx, flags.open, stage.facts.environment.main_port())?;
+                let port = stage.facts.environment.main_port();
+                start::announce(ctx, ENVIRONMENT, port)?;
+                open_page(ctx, flags.open, port)?;
             }
             Progress::Failed(problems) => {
                 return Err(start::explain_failure(ctx, stage, &problems));

@@ -27,7 +27,7 @@ impl Restart {
             return Ok(());
         }
         start::wait_until_healthy(ctx, &stage)?;
-        start::announce(ctx, &stage)
+        start::announce(ctx, &self.environment, stage.facts.environment.main_port())
     }
 }
 

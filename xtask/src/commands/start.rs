@@ -40,7 +40,7 @@ pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     up(ctx, &stage, &[])?;
     if !ctx.dry_run {
         wait_until_healthy(ctx, &stage)?;
-        announce(ctx, &stage)?;
+        announce(ctx, name, stage.facts.environment.main_port())?;
     }
     Ok(stage)
 }
@@ -302,19 +302,14 @@ pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> 
 }
 
 /// Says where the environment answers.
-pub(crate) fn announce(ctx: &Ctx, stage: &Stage) -> Result<()> {
-    let name = &stage.facts.name;
-    match stage.facts.environment.main_port() {
-        Some(port) => {
-            let url = format!("http://127.0.0.1:{port}/");
-            match ctx.json {
-                true => ctx.event(
-                    &serde_json::json!({"event": "ready", "environment": name, "url": url}),
-                )?,
-                false => ctx.print(format_args!("{name} answers on {url}"))?,
-            }
-        }
-        None => ctx.say(format_args!("{name} runs; it publishes no `http` port")),
+pub(crate) fn announce(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<()> {
+    let Some(port) = port else {
+        ctx.say(format_args!("{name} runs; it publishes no `http` port"));
+        return Ok(());
+    };
+    let url = format!("http://127.0.0.1:{port}/");
+    match ctx.json {
+        true => ctx.event(&serde_json::json!({"event": "ready", "environment": name, "url": url})),
+        false => ctx.print(format_args!("{name} answers on {url}")),
     }
-    Ok(())
 }

@@ -108,7 +108,7 @@ fn run_all(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<Ended> {
     let mut beside = || {
         if waiting && stage.port.is_some_and(answers) {
             waiting = false;
-            announce(ctx, stage.port)?;
+            start::announce(ctx, ENVIRONMENT, stage.port)?;
             super::open_page(ctx, flags.open, stage.port)?;
         }
         Ok(())
@@ -262,16 +262,6 @@ fn announce_self(ctx: &Ctx, port: Option<u16>, processes: &[Process]) -> Result<
     ctx.write_cache(&state_path(ctx, ENVIRONMENT), &text)
 }
 
-fn announce(ctx: &Ctx, port: Option<u16>) -> Result<()> {
-    let Some(port) = port else { return Ok(()) };
-    let url = format!("http://127.0.0.1:{port}/");
-    match ctx.json {
-        true => ctx
-            .event(&serde_json::json!({"event": "ready", "environment": ENVIRONMENT, "url": url})),
-        false => ctx.print(format_args!("{ENVIRONMENT} answers on {url}")),
-    }
-}
-
 fn answers(port: u16) -> bool {
     TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_millis(200)).is_ok()
 }
@@ -304,7 +294,7 @@ fn detach(ctx: &Ctx, stage: &HostStage, flags: &Dev) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    announce(ctx, stage.port)?;
+    start::announce(ctx, ENVIRONMENT, stage.port)?;
     super::open_page(ctx, flags.open, stage.port)
 }
 
