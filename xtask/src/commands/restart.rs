@@ -12,7 +12,7 @@ impl Restart {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let before = start::existing(ctx, &self.environment)?;
         env::check_services(&before.stack, &self.services)?;
-        let running = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &before.target))?)?;
+        let running = start::containers(ctx, &before)?;
         if running.is_empty() {
             return Err(exit::missing(format!(
                 "{name} does not run; start it with `cargo xtask start {name}`",
@@ -20,7 +20,7 @@ impl Restart {
             )));
         }
         // Keep the port that `--port` may have chosen: the containers know it.
-        let stage = start::prepare(ctx, &self.environment, published_port(ctx, &before)?)?;
+        let stage = start::prepare(ctx, &self.environment, published_port(&running))?;
         start::up(ctx, &stage, &self.services)?;
         ctx.run(compose::restart(&ctx.sh, &stage.target, &self.services))?;
         if ctx.dry_run {
@@ -32,10 +32,9 @@ impl Restart {
 }
 
 /// The port of 127.0.0.1 on which the running environment answers, when it is one port only.
-fn published_port(ctx: &Ctx, stage: &start::Stage) -> Result<Option<u16>> {
-    let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
+fn published_port(containers: &[compose::Container]) -> Option<u16> {
     let ports: std::collections::BTreeSet<u16> =
         containers.iter().flat_map(compose::Container::published).collect();
     let mut ports = ports.into_iter();
-    Ok(ports.next().filter(|_| ports.next().is_none()))
+    ports.next().filter(|_| ports.next().is_none())
 }

@@ -23,7 +23,7 @@ impl Shell {
 
 /// Refuses when a service does not run, and says what to type.
 pub(crate) fn require_running(ctx: &Ctx, stage: &Stage, service: &str) -> Result<()> {
-    let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
+    let containers = start::containers(ctx, stage)?;
     let runs = |c: &compose::Container| c.service == service && c.state == "running";
     if containers.iter().any(runs) {
         return Ok(());

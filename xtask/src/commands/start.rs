@@ -240,19 +240,22 @@ pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Prog
     }
 }
 
+/// The containers of a stack's services, running or not.
+pub(crate) fn containers(ctx: &Ctx, stage: &Stage) -> Result<Vec<compose::Container>> {
+    compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)
+}
+
 /// Whether any service of the stack runs; those that do their work and end do not count.
 pub(crate) fn runs(ctx: &Ctx, stage: &Stage) -> Result<bool> {
-    let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
     let lasting = |name: &str| stage.stack.services.get(name).is_some_and(|s| !s.facts.once);
     let up = |container: &compose::Container| {
         matches!(container.state.as_str(), "running" | "restarting") && lasting(&container.service)
     };
-    Ok(compose::parse_ps(&answer)?.iter().any(up))
+    Ok(containers(ctx, stage)?.iter().any(up))
 }
 
 pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {
-    let answer = ctx.read(compose::ps(&ctx.sh, &stage.target))?;
-    Ok(progress(&stage.stack, &compose::parse_ps(&answer)?))
+    Ok(progress(&stage.stack, &containers(ctx, stage)?))
 }
 
 /// Waits for health; a failure shows the log of what failed.

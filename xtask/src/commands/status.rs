@@ -32,7 +32,7 @@ impl Status {
             return show(ctx, name, "none", &[], None);
         }
         let stage = start::existing(ctx, name)?;
-        let containers = compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)?;
+        let containers = start::containers(ctx, &stage)?;
         let mut rows = Vec::new();
         for service in stage.stack.names() {
             let found = containers.iter().find(|container| container.service == service);

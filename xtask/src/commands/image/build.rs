@@ -18,7 +18,7 @@ use crate::commands::doctor;
 use crate::commands::env::{self, Facts};
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::fingerprint::short;
+use crate::fingerprint::{Inputs, short};
 use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
 use crate::tools::{bake, docker};
@@ -53,23 +53,27 @@ pub(crate) fn build(
     let look = || plan::plan(ctx, facts, stack, lock, &platform)?.select(only);
     let mut plan = look()?;
     if plan.dirty().next().is_some() {
-        let externals = ensure_externals(ctx, &plan, lock)?;
+        let externals: BTreeSet<&String> =
+            plan.dirty().flat_map(|planned| &planned.recipe.externals).collect();
+        for name in &externals {
+            external::ensure(ctx, name, lock)?;
+        }
         if !ctx.dry_run && !externals.is_empty() {
             // Now that the bases are here their content is known: fingerprints may differ.
             plan = look()?;
         }
     }
     let started = Instant::now();
-    let built = match plan.dirty().next() {
-        Some(_) => run_builder(ctx, facts, &plan)?,
-        None => BTreeMap::new(),
-    };
+    let is_dirty = plan.dirty().next().is_some();
+    if is_dirty {
+        run_builder(ctx, facts, &plan)?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     for planned in &plan.images {
         let status = if planned.found.is_some() { "fresh" } else { "built" };
         report(ctx, planned, status, seconds)?;
     }
-    if ctx.dry_run || built.is_empty() {
+    if ctx.dry_run || !is_dirty {
         return Ok(plan);
     }
     let plan = look()?;
@@ -80,21 +84,8 @@ pub(crate) fn build(
     Ok(plan)
 }
 
-/// Gets the external bases that dirty images need; content by name.
-fn ensure_externals(ctx: &Ctx, plan: &Plan, lock: &Lock) -> Result<BTreeMap<String, String>> {
-    let mut contents = BTreeMap::new();
-    for planned in plan.dirty() {
-        for name in &planned.recipe.externals {
-            if !contents.contains_key(name) {
-                contents.insert(name.clone(), external::ensure(ctx, name, lock)?.content);
-            }
-        }
-    }
-    Ok(contents)
-}
-
-/// One call for all dirty images; target -> image id.
-fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String, String>> {
+/// One call for all dirty images, then their tags.
+fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<()> {
     for planned in plan.dirty() {
         ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason));
     }
@@ -139,13 +130,11 @@ fn run_builder(ctx: &Ctx, facts: &Facts, plan: &Plan) -> Result<BTreeMap<String,
             let id = format!("<id of {}>", planned.recipe.image);
             ctx.run(docker::tag(&ctx.sh, &id, &planned.reference))?;
         }
-        return Ok(BTreeMap::new());
+        return Ok(());
     }
     let metadata =
         std::fs::read_to_string(&metadata_path).context("the builder left no metadata")?;
-    let ids = bake::parse_metadata(&metadata)?;
-    record(ctx, facts, plan, &ids)?;
-    Ok(ids)
+    record(ctx, facts, plan, &bake::parse_metadata(&metadata)?)
 }
 
 /// Marks an error as the builder's own: the instructions of an image failed.
@@ -240,19 +229,12 @@ fn definition(
 fn record(ctx: &Ctx, facts: &Facts, plan: &Plan, ids: &BTreeMap<String, String>) -> Result<()> {
     for planned in plan.dirty() {
         let (dockerfile, entries) = plan::read_files(ctx, &planned.recipe)?;
-        let now = crate::fingerprint::Inputs { dockerfile, entries, ..planned.inputs.clone() };
+        let now = Inputs { dockerfile, entries, ..planned.inputs.clone() };
         if now != planned.inputs {
-            let recipe = &planned.recipe;
-            let all = crate::fingerprint::reason::differences(
-                &planned.inputs,
-                &now,
-                &recipe.context,
-                &recipe.dockerfile,
-            );
             bail!(
                 "{} was edited during the build ({}); nothing was recorded, so run it again",
-                recipe.image,
-                crate::fingerprint::reason::summary(&all)
+                planned.recipe.image,
+                plan::difference(&planned.recipe, &planned.inputs, &now)
             );
         }
     }

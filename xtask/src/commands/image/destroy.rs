@@ -24,7 +24,10 @@ impl ImageDestroy {
         let mut references: Vec<String> = Vec::new();
         for planned in plan.images.iter().filter(|planned| wanted(&planned.recipe.image)) {
             let last = plan::last_inputs(ctx, &facts.name, &planned.recipe.image);
-            let last = last.map(|inputs| plan::reference(&stack, &inputs));
+            let last = last.map(|inputs| {
+                let image = &planned.recipe.image;
+                plan::reference(&stack, image, &inputs.fingerprint())
+            });
             references.push(planned.reference.clone());
             references.extend(last.filter(|last| *last != planned.reference));
         }

@@ -147,7 +147,7 @@ fn fingerprint_all(
         let fingerprint = inputs.fingerprint();
         fingerprints.insert(recipe.image.clone(), fingerprint.clone());
         images.push(Planned {
-            reference: reference(stack, &inputs),
+            reference: reference(stack, &recipe.image, &fingerprint),
             building: format!("{}/{}:building", stack.name, recipe.image),
             recipe: recipe.clone(),
             inputs,
@@ -212,8 +212,13 @@ pub(crate) fn last_inputs(ctx: &Ctx, environment: &str, image: &str) -> Option<I
 }
 
 /// The tag that exists only for what was built from exactly these inputs.
-pub(crate) fn reference(stack: &Stack, inputs: &Inputs) -> String {
-    format!("{}/{}:f-{}", stack.name, inputs.image, inputs.fingerprint())
+pub(crate) fn reference(stack: &Stack, image: &str, fingerprint: &str) -> String {
+    format!("{}/{image}:f-{fingerprint}", stack.name)
+}
+
+/// What differs between two states of an image's inputs, in one line.
+pub(crate) fn difference(recipe: &Recipe, old: &Inputs, new: &Inputs) -> String {
+    reason::summary(&reason::differences(old, new, &recipe.context, &recipe.dockerfile))
 }
 
 /// Fresh, or the reason why not.
@@ -231,11 +236,6 @@ fn judge(ctx: &Ctx, environment: &str, planned: &mut Planned, found: Option<dock
     planned.reason = match last_inputs(ctx, environment, &planned.recipe.image) {
         None => "never built here".into(),
         Some(last) if last == planned.inputs => "the image is gone".into(),
-        Some(last) => {
-            let recipe = &planned.recipe;
-            let all =
-                reason::differences(&last, &planned.inputs, &recipe.context, &recipe.dockerfile);
-            reason::summary(&all)
-        }
+        Some(last) => difference(&planned.recipe, &last, &planned.inputs),
     };
 }
