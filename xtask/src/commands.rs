@@ -8,6 +8,7 @@ mod doctor;
 pub(crate) mod env;
 mod image;
 mod logs;
+mod plan;
 mod restart;
 mod run;
 mod setup;

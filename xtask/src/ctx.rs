@@ -164,9 +164,10 @@ impl Ctx {
         self.write_mode(path, contents, 0o600)
     }
 
-    /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run.
+    /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run, nor
+    /// a wait for the disk. Whoever reads it back finds out whether it is whole.
     pub(crate) fn write_cache(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644) }
+        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644, false) }
             .with_context(|| format!("can't write {}", self.relative(path).display()))
     }
 
@@ -174,8 +175,67 @@ impl Ctx {
         if self.skip(&format!("write {}", self.relative(path).display())) {
             return Ok(());
         }
-        write_whole(path, contents, mode)
+        write_whole(path, contents, mode, true)
             .with_context(|| format!("can't write {}", self.relative(path).display()))
+    }
+
+    /// Makes a directory of the tool's own state; not in a dry run.
+    pub(crate) fn state_directory(&self, path: &Path) -> Result<()> {
+        if self.dry_run { Ok(()) } else { fs::create_dir_all(path) }
+            .with_context(|| format!("can't create {}", self.relative(path).display()))
+    }
+
+    /// Removes a file or directory of the tool's own state.
+    pub(crate) fn remove_state(&self, path: &Path) -> Result<()> {
+        let shown = self.relative(path).display().to_string();
+        if self.skip(&format!("remove {shown}")) {
+            return Ok(());
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.with_context(|| format!("can't remove {shown}"))
+    }
+
+    /// Waits until nobody else in this checkout does what `name` stands for; it is ours until the
+    /// returned file is dropped, or we are gone. A dry run takes and waits for nothing.
+    pub(crate) fn lock(&self, name: &str) -> Result<Option<fs::File>> {
+        use rustix::fs::{FlockOperation, flock};
+        if self.dry_run {
+            return Ok(None);
+        }
+        let path = self.state().join(format!("{name}.lock"));
+        let file = self.log_file(&path)?;
+        let mut said = false;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => {
+                    let shown = self.relative(&path).display().to_string();
+                    return Err(error).with_context(|| format!("can't lock {shown}"));
+                }
+            }
+            if !said {
+                self.say(format_args!("waiting for another {name} of this checkout to end"));
+                said = true;
+            }
+            if self.interrupted() {
+                return Err(exit::interrupted());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What decides which engine the docker client talks to.
+    pub(crate) fn docker_endpoint(&self) -> String {
+        let text = |name| env_os(name).unwrap_or_default().to_string_lossy().into_owned();
+        let directory = match env_os("DOCKER_CONFIG") {
+            Some(directory) => PathBuf::from(directory),
+            None => PathBuf::from(env_os("HOME").unwrap_or_default()).join(".docker"),
+        };
+        let config = fs::read_to_string(directory.join("config.json")).unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
+        let context = config["currentContext"].as_str().unwrap_or_default().to_owned();
+        format!("{}\n{}\n{context}", text("DOCKER_HOST"), text("DOCKER_CONTEXT"))
     }
 
     /// Opens a log file for a process that outlives us.
@@ -286,7 +346,7 @@ fn env_os(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
 
-fn write_whole(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+fn write_whole(path: &Path, contents: &[u8], mode: u32, durable: bool) -> Result<()> {
     let directory = path.parent().context("a file path without a directory")?;
     fs::create_dir_all(directory)?;
     let mut file = tempfile::Builder::new()
@@ -294,7 +354,9 @@ fn write_whole(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(directory)?;
     file.write_all(contents)?;
-    file.as_file().sync_all()?;
+    if durable {
+        file.as_file().sync_all()?;
+    }
     file.persist(path)?;
     Ok(())
 }

@@ -8,7 +8,6 @@ mod cli;
 mod commands;
 mod ctx;
 mod exit;
-mod fingerprint;
 mod project;
 mod supervise;
 mod tools;
@@ -43,6 +42,11 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
         cli::Command::Image(cli::Image::Destroy(flags)) => flags.run(&ctx).map(done),
         cli::Command::Image(cli::Image::Update(flags)) => flags.run(&ctx).map(done),
         cli::Command::Image(cli::Image::List(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Inputs(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Why(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Pull(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Image(cli::Image::Prune(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Plan(flags) => flags.run(&ctx).map(done),
         cli::Command::Env(cli::Env::Init(flags)) => commands::env::init(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Check(flags)) => commands::env::check(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Show(flags)) => commands::env::show(flags, &ctx).map(done),

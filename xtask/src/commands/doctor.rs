@@ -1,6 +1,7 @@
 //! `doctor`: looks at this machine and this project; changes nothing.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::Doctor;
 use crate::ctx::{Ctx, QUESTION};
@@ -65,10 +66,32 @@ impl Engine {
     }
 }
 
+/// What is remembered of the engine that the docker client talks to.
+#[derive(Debug, Deserialize, Serialize)]
+struct Remembered {
+    endpoint: String,
+    platform: String,
+}
+
+/// The platform that the engine had when it was last asked.
+pub(crate) fn remembered_platform(ctx: &Ctx) -> Option<String> {
+    let text = std::fs::read(ctx.state().join("engine.json")).ok()?;
+    let remembered: Remembered = serde_json::from_slice(&text).ok()?;
+    (remembered.endpoint == ctx.docker_endpoint()).then_some(remembered.platform)
+}
+
 /// The platform of an engine that is ready, or an error that says what to type.
 pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
     match engine(ctx) {
-        Engine::Ready { platform, .. } => Ok(platform),
+        Engine::Ready { platform, .. } => {
+            if remembered_platform(ctx).as_ref() != Some(&platform) {
+                let endpoint = ctx.docker_endpoint();
+                let remembered = Remembered { endpoint, platform: platform.clone() };
+                let text = serde_json::to_vec(&remembered)?;
+                ctx.write_cache(&ctx.state().join("engine.json"), &text)?;
+            }
+            Ok(platform)
+        }
         _ if ctx.interrupted() => Err(exit::interrupted()),
         other => Err(exit::missing(other.problem().unwrap_or_default())),
     }

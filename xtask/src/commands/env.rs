@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use fingerprint::sha256;
 
 use crate::cli::EnvName;
 use crate::ctx::Ctx;
@@ -57,16 +58,49 @@ impl Facts {
 /// The services of an environment, as compose reads its files.
 pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
     let files = facts.compose_files();
-    let merged = ctx.read(compose::config(&ctx.sh, &files))?;
+    let merged = compose_config(ctx, &files)?;
     let overlay_has_facts = files.get(1).is_some_and(|overlay| {
         std::fs::read_to_string(ctx.root.join(overlay))
             .is_ok_and(|text| text.contains("x-stevedore"))
     });
     let base = match overlay_has_facts {
-        true => Some(ctx.read(compose::config(&ctx.sh, &files[..1]))?),
+        true => Some(compose_config(ctx, &files[..1])?),
         false => None,
     };
     stack::parse(&merged, base.as_deref())
+}
+
+/// Keys by which a compose file has compose read others.
+const REFERRING: [&str; 3] = ["include", "extends", "env_file"];
+
+/// What compose makes of its files, remembered by their content: asking it takes longer than all
+/// else that a build with nothing to do needs.
+///
+/// The file holds the key in its first line and compose's words, with their own hash, behind it.
+fn compose_config(ctx: &Ctx, files: &[PathBuf]) -> Result<String> {
+    let asked = || ctx.read(compose::config(&ctx.sh, files));
+    let mut key = String::new();
+    for file in files {
+        let Ok(text) = std::fs::read_to_string(ctx.root.join(file)) else {
+            return asked();
+        };
+        if REFERRING.iter().any(|word| text.contains(word)) {
+            return asked();
+        }
+        key.push_str(&format!("{} {}\n", file.display(), sha256(text.as_bytes())));
+    }
+    let key = sha256(key.as_bytes());
+    let path = ctx.state().join("compose").join(&key[..16]);
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && let Some((head, body)) = text.split_once('\n')
+        && head == format!("{key} {}", sha256(body.as_bytes()))
+    {
+        return Ok(body.to_owned());
+    }
+    let body = asked()?;
+    let text = format!("{key} {}\n{body}", sha256(body.as_bytes()));
+    ctx.write_cache(&path, text.as_bytes())?;
+    Ok(body)
 }
 
 /// The variables of `.env`, checked against the schema; every problem in one error.

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use fingerprint::{sha256, short};
 
 use super::env::{self, Facts};
 use super::image::build;
-use super::image::plan::Plan;
+use super::image::plan::{Plan, Request};
 use super::{doctor, status};
-use crate::cli::Start;
+use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
-use crate::fingerprint::{sha256, short};
 use crate::project::environment::MAIN_PORT;
 use crate::project::image;
 use crate::project::lock;
@@ -80,7 +80,9 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     let mut target = target(ctx, &facts, &stack, env::settings(ctx, &facts)?)?;
     check_owner(ctx, &target.project)?;
     check_ports(ctx, &facts, &target.project)?;
-    let plan = build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &[])?;
+    let request = Request::new(facts, stack, lock::load(&ctx.root)?);
+    let plan = build::build(ctx, &request, Cache::Off)?;
+    let Request { facts, stack, .. } = request;
     target.files.push(write_images(ctx, &facts, &stack, &plan)?);
     Ok(Stage { facts, stack, target })
 }

@@ -73,7 +73,7 @@ fn show(
     for (service, status, image) in rows {
         // An image's name ends in 64 digits; twelve tell it from others.
         let image = match image.split_once(":f-") {
-            Some((name, digits)) => format!("{name}:f-{}", crate::fingerprint::short(digits)),
+            Some((name, digits)) => format!("{name}:f-{}", fingerprint::short(digits)),
             None => image.clone(),
         };
         ctx.print(format_args!("  {service:12} {status:30} {image}"))?;

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::image::build;
-use super::{dev, doctor, env};
-use crate::cli::{self, Engine};
+use super::image::builder::BuilderFailed;
+use super::image::plan::Request;
+use super::{dev, doctor};
+use crate::cli::{self, Cache, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::project::{dockerfile, image, lock};
+use crate::project::{dockerfile, image};
 
 /// The stage whose build runs the tests of an image.
 const STAGE: &str = "test";
@@ -23,13 +25,11 @@ impl cli::Test {
     }
 }
 
-/// Builds the `test` stage of every image that has one.
-pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
-    doctor::require_engine(ctx)?;
-    let facts = env::load(ctx, "dev")?;
-    let mut stack = env::load_stack(ctx, &facts)?;
+/// The `test` stage of every image of dev that has one; `None` where none has.
+pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
+    let mut request = Request::load(ctx, "dev")?;
     let mut names = BTreeSet::new();
-    for service in stack.services.values_mut() {
+    for service in request.stack.services.values_mut() {
         let Some(build) = &mut service.build else {
             continue;
         };
@@ -40,19 +40,25 @@ pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
             names.extend(image::folder_of(&build.dockerfile));
         }
     }
-    let names: Vec<String> = names.into_iter().collect();
-    if names.is_empty() {
+    // Its records are its own: the dev images are not what was tested here.
+    request.facts.name = "test".into();
+    request.only = names.into_iter().collect();
+    Ok((!request.only.is_empty()).then_some(request))
+}
+
+/// Builds the `test` stages: that runs the tests.
+pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
+    doctor::require_engine(ctx)?;
+    let Some(request) = request(ctx)? else {
         ctx.say(format_args!("no Dockerfile has a stage `{STAGE}`: nothing to run"));
         return Ok(());
-    }
-    // Its records are its own: the dev images are not what was tested here.
-    let facts = env::Facts { name: "test".into(), ..facts };
-    build::build(ctx, &facts, &stack, &lock::load(&ctx.root)?, &names).map_err(|error| {
-        match error.downcast_ref::<build::BuilderFailed>() {
+    };
+    build::build(ctx, &request, Cache::Off).map_err(|error| {
+        match error.downcast_ref::<BuilderFailed>() {
             Some(_) => exit::gate(format!("the tests did not pass: {error:#}")),
             None => error,
         }
     })?;
-    ctx.say(format_args!("the tests of {} passed", names.join(", ")));
+    ctx.say(format_args!("the tests of {} passed", request.only.join(", ")));
     Ok(())
 }

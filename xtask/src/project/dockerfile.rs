@@ -73,6 +73,64 @@ pub(crate) fn has_stage(text: &str, name: &str) -> bool {
     })
 }
 
+/// A Dockerfile of nothing but what one target copies from the context as it is: where the files
+/// of its build should lie. `None` where it copies nothing.
+///
+/// Left out is what cannot be told without the rest: `ADD` (which unpacks), here-documents, other
+/// stages and images, and flags whose effect hangs on the base.
+pub(crate) fn direct_copies(text: &str, target: Option<&str>) -> Option<String> {
+    let all = instructions(text);
+    let mut global = String::new();
+    // Name of each stage, what it is built from, and its lines that place files.
+    let mut stages: Vec<(Option<&str>, &str, Vec<String>)> = Vec::new();
+    for (_, instruction) in &all {
+        let words: Vec<&str> = instruction.split_whitespace().collect();
+        let keyword = words.first()?.to_ascii_uppercase();
+        let line = format!("{}\n", instruction.trim());
+        match (keyword.as_str(), stages.last_mut()) {
+            ("FROM", _) => {
+                let plain: Vec<&str> =
+                    words[1..].iter().copied().filter(|word| !word.starts_with("--")).collect();
+                let name = (plain.len() == 3).then(|| plain[2]);
+                stages.push((name, plain.first()?, Vec::new()));
+            }
+            ("ARG", None) => global.push_str(&line),
+            ("ARG" | "ENV" | "WORKDIR", Some((_, _, lines))) => lines.push(line),
+            ("COPY", Some((_, _, lines))) => lines.extend(plain_copy(&words)),
+            _ => {}
+        }
+    }
+    let position = |name: &str, end: usize| {
+        let named = |stage: &(Option<&str>, &str, Vec<String>)| {
+            stage.0.is_some_and(|n| n.eq_ignore_ascii_case(name))
+        };
+        stages[..end].iter().rposition(named)
+    };
+    let mut at = match target {
+        Some(target) => position(target, stages.len()),
+        None => stages.len().checked_sub(1),
+    };
+    let mut lines: Vec<&str> = Vec::new();
+    while let Some(index) = at {
+        let own = stages[index].2.iter().map(String::as_str);
+        lines.splice(0..0, own);
+        at = position(stages[index].1, index);
+    }
+    let copies = lines.iter().any(|line| line.starts_with("COPY"));
+    copies.then(|| format!("{global}FROM scratch\n{}", lines.concat()))
+}
+
+/// A `COPY` of context files, without what does not move them.
+fn plain_copy(words: &[&str]) -> Option<String> {
+    let (flags, rest): (Vec<&str>, Vec<&str>) =
+        words[1..].iter().copied().partition(|word| word.starts_with("--"));
+    let harmless = |flag: &&str| {
+        ["--chown=", "--chmod=", "--link"].iter().any(|known| flag.starts_with(known))
+    };
+    let plain = flags.iter().all(harmless) && !rest.iter().any(|word| word.starts_with("<<"));
+    plain.then(|| format!("COPY {}\n", rest.join(" ")))
+}
+
 /// A stage by name or number, among those before `end`.
 fn find(stages: &[Stage], name: &str, end: usize) -> Option<usize> {
     let named = |stage: &Stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name));

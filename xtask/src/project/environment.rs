@@ -13,6 +13,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Environment {
     pub(crate) images: Images,
+    pub(crate) registry: Registry,
     /// Name of a published port -> port of 127.0.0.1. Compose sees `http` as
     /// `STEVEDORE_PORT_HTTP`.
     pub(crate) ports: BTreeMap<String, u16>,
@@ -26,6 +27,14 @@ pub(crate) struct Environment {
 pub(crate) struct Images {
     /// Such as `linux/amd64`; the engine's own when absent.
     pub(crate) platform: Option<String>,
+}
+
+/// Where images are shared.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Registry {
+    /// Host, port and path under which the images lie, such as `registry.example.com/team`.
+    pub(crate) repository: Option<String>,
 }
 
 /// The host engine's differences: what replaces the stack's services where there is no Docker.
@@ -55,6 +64,9 @@ pub(crate) fn load(path: &Path, name: &str) -> Result<Environment> {
 
 pub(crate) fn parse(text: &str) -> Result<Environment> {
     let environment: Environment = toml::from_str(text)?;
+    if let Some(repository) = &environment.registry.repository {
+        check_repository(repository)?;
+    }
     for (name, port) in &environment.ports {
         super::check_name(name)?;
         anyhow::ensure!(*port != 0, "port 0 of [ports] {name} is no fixed port");
@@ -63,4 +75,29 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
         anyhow::ensure!(super::dotenv::is_name(name), "{name:?} is not a variable name");
     }
     Ok(environment)
+}
+
+/// Docker's rule for the part of an image reference before the image: a host that can be told from
+/// a folder (it has a dot or a port, or is `localhost`), then path components.
+fn check_repository(repository: &str) -> Result<()> {
+    let (host, path) = repository.split_once('/').unwrap_or((repository, ""));
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_name = |name: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+        !name.is_empty() && name.chars().all(inner) && !name.starts_with(['-', '.'])
+    };
+    let component = |part: &str| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let ends = |c: char| c.is_ascii_alphanumeric();
+        part.chars().all(inner) && part.starts_with(ends) && part.ends_with(ends)
+    };
+    let host_fits = is_name(name) && (host == "localhost" || host.contains(['.', ':']));
+    let port_fits = port.is_empty() && !host.ends_with(':') || port.parse::<u16>().is_ok();
+    let path_fits = path.is_empty() && !repository.ends_with('/') || path.split('/').all(component);
+    anyhow::ensure!(
+        host_fits && port_fits && path_fits,
+        "[registry] repository {repository:?} is no HOST[:PORT][/PATH] such as \
+         registry.example.com/team"
+    );
+    Ok(())
 }

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use xshell::{Cmd, Shell, cmd};
 
 #[derive(Debug, Default, Serialize)]
@@ -15,10 +14,14 @@ pub(crate) struct Definition {
     pub(crate) target: BTreeMap<String, Target>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Target {
     pub(crate) context: PathBuf,
-    pub(crate) dockerfile: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dockerfile: Option<PathBuf>,
+    /// Instructions that lie in no file.
+    #[serde(rename = "dockerfile-inline", skip_serializing_if = "Option::is_none")]
+    pub(crate) inline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
     pub(crate) args: BTreeMap<String, String>,
@@ -31,13 +34,8 @@ pub(crate) struct Target {
     pub(crate) secret: Vec<String>,
 }
 
-pub(crate) fn bake<'s>(
-    sh: &'s Shell,
-    definition: &Path,
-    metadata: &Path,
-    targets: &[String],
-) -> Cmd<'s> {
-    cmd!(sh, "docker buildx bake --file {definition} --metadata-file {metadata} --progress plain {targets...}")
+pub(crate) fn bake<'s>(sh: &'s Shell, definition: &Path, targets: &[String]) -> Cmd<'s> {
+    cmd!(sh, "docker buildx bake --file {definition} --progress plain {targets...}")
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         // Newer builders ask before they read outside the current directory: our links lie there.
         .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
@@ -46,25 +44,6 @@ pub(crate) fn bake<'s>(
 /// The manifest digest that a registry has for a reference; fails where none answers.
 pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")
-}
-
-#[derive(Debug, Deserialize)]
-struct Built {
-    #[serde(rename = "containerimage.digest")]
-    digest: String,
-}
-
-/// Target -> image id, from the metadata file.
-pub(crate) fn parse_metadata(text: &str) -> Result<BTreeMap<String, String>> {
-    let built: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(text).context("can't read the metadata of the build")?;
-    let mut ids = BTreeMap::new();
-    for (target, value) in built {
-        if let Ok(Built { digest }) = serde_json::from_value(value) {
-            ids.insert(target, digest);
-        }
-    }
-    Ok(ids)
 }
 
 /// The heading of a step in BuildKit's plain log: `#12 [app build 3/5] RUN cargo build` gives

@@ -67,25 +67,27 @@ pub(crate) struct EngineDirectories<'p> {
 
 /// One question for any number of images. Exit code 1 means that some are missing, and is fine.
 pub(crate) fn inspect_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s> {
-    cmd!(sh, "docker image inspect {references...}")
+    // One line an image, the fields of `Image` in their order: a thousand images are a megabyte less.
+    let format = "[{{json .Id}},{{json .RepoTags}},{{json .Size}},{{json .Os}},\
+        {{json .Architecture}},{{json .Config}},{{json .RootFS}}]";
+    cmd!(sh, "docker image inspect --format {format} {references...}")
 }
 
 /// What an engine says of an image.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Image {
     pub(crate) id: String,
-    #[serde(default)]
     pub(crate) repo_tags: Vec<String>,
-    #[serde(default)]
+    /// In bytes.
     pub(crate) size: u64,
+    os: String,
+    architecture: String,
     pub(crate) config: Config,
-    #[serde(rename = "RootFS")]
     pub(crate) root: Root,
 }
 
 /// The parts of an image's configuration that decide what a build on top of it yields.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Config {
     pub(crate) labels: Option<BTreeMap<String, String>>,
@@ -101,7 +103,7 @@ pub(crate) struct Config {
     stop_signal: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Root {
     #[serde(default)]
@@ -111,6 +113,11 @@ pub(crate) struct Root {
 impl Image {
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.config.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Such as `linux/amd64`.
+    pub(crate) fn platform(&self) -> String {
+        format!("{}/{}", self.os, self.architecture)
     }
 
     /// `sha256:…` over what a build sees of the image. Two imports of one archive have two ids
@@ -135,11 +142,41 @@ impl Image {
 }
 
 pub(crate) fn parse_images(stdout: &str) -> Result<Vec<Image>> {
-    serde_json::from_str(stdout).context("can't read what `docker image inspect` printed")
+    let lines = stdout.lines().filter(|line| !line.trim().is_empty());
+    let parsed: Result<Vec<Image>, _> = lines.map(serde_json::from_str).collect();
+    parsed.context("can't read what `docker image inspect` printed")
 }
 
 pub(crate) fn tag<'s>(sh: &'s Shell, image: &str, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker image tag {image} {reference}")
+}
+
+pub(crate) fn push<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
+    cmd!(sh, "docker image push --quiet {reference}")
+}
+
+/// Every name of an image that fits one of the patterns: `ID NAME` a line.
+pub(crate) fn list_images<'s>(sh: &'s Shell, patterns: &[String]) -> Cmd<'s> {
+    let filters =
+        patterns.iter().flat_map(|pattern| ["--filter".to_owned(), format!("reference={pattern}")]);
+    let format = "{{.ID}} {{.Repository}}:{{.Tag}}";
+    cmd!(sh, "docker image ls --no-trunc --format {format} {filters...}")
+}
+
+/// A container that is never started: a handle to read an image's files by.
+///
+/// The command is a dummy: without one, an image that has none cannot be made a container of.
+pub(crate) fn create<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container create --network none {image} /dummy")
+}
+
+/// Writes all files of a container as an archive.
+pub(crate) fn export<'s>(sh: &'s Shell, container: &str, archive: &Path) -> Cmd<'s> {
+    cmd!(sh, "docker container export --output {archive} {container}")
+}
+
+pub(crate) fn remove_container<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container rm --volumes {container}")
 }
 
 pub(crate) fn pull<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {

@@ -29,7 +29,12 @@ fn docker_commands() {
     let sh = &shell();
     check(docker::version(sh), expect![[r#"docker version --format "{{json .}}""#]]);
     let images = ["a:1".to_owned(), "b:2".to_owned()];
-    check(docker::inspect_images(sh, &images), expect!["docker image inspect a:1 b:2"]);
+    check(
+        docker::inspect_images(sh, &images),
+        expect![[
+            r#"docker image inspect --format "[{{json .Id}},{{json .RepoTags}},{{json .Size}},{{json .Os}},{{json .Architecture}},{{json .Config}},{{json .RootFS}}]" a:1 b:2"#
+        ]],
+    );
     check(docker::remove_images(sh, &images), expect!["docker image rm a:1 b:2"]);
     check(
         docker::import(sh, Path::new("/tmp/a b.tar"), "x:1", &["CMD [\"bash\"]"]),
@@ -138,8 +143,7 @@ fn build_steps_are_told_from_housekeeping() {
 
 #[test]
 fn a_registry_of_images_is_read_by_tag() {
-    let json = r#"[{"Id":"sha256:1","RepoTags":["a:1"],"Size":5,"RootFS":{"Layers":["x"]},
-        "Config":{"Labels":{"k":"v"},"Env":["A=1"]}}]"#;
+    let json = r#"["sha256:1",["a:1"],5,"linux","amd64",{"Labels":{"k":"v"},"Env":["A=1"]},{"Layers":["x"]}]"#;
     let images = docker::parse_images(json).unwrap();
     assert_eq!(images[0].label("k"), Some("v"));
     let relabelled = json.replace("\"v\"", "\"w\"").replace("sha256:1", "sha256:2");

@@ -2,20 +2,17 @@
 
 use anyhow::Result;
 
-use super::plan;
+use super::builder;
+use super::plan::{self, Request};
 use crate::cli::ImageDestroy;
-use crate::commands::{doctor, env};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
-use crate::project::lock;
 use crate::tools::docker;
 
 impl ImageDestroy {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let facts = env::load(ctx, &self.environment)?;
-        let platform = doctor::require_engine(ctx)?;
-        let stack = env::load_stack(ctx, &facts)?;
-        let plan = plan::plan(ctx, &facts, &stack, &lock::load(&ctx.root)?, &platform)?;
+        let request = Request::load(ctx, &self.environment)?;
+        let plan = plan::plan(ctx, &request)?;
         // Exactly the named ones: what they are built from may serve other images.
         let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
         self.images.iter().try_for_each(|name| crate::project::known("image", name, &known))?;
@@ -23,11 +20,9 @@ impl ImageDestroy {
         // Today's inputs may never have been built; what was built last is meant as well.
         let mut references: Vec<String> = Vec::new();
         for planned in plan.images.iter().filter(|planned| wanted(&planned.recipe.image)) {
-            let last = plan::last_inputs(ctx, &facts.name, &planned.recipe.image);
-            let last = last.map(|inputs| {
-                let image = &planned.recipe.image;
-                plan::reference(&stack, image, &inputs.fingerprint())
-            });
+            let image = &planned.recipe.image;
+            let last = plan::last_record(ctx, &request.facts.name, image);
+            let last = last.map(|last| plan::reference(&request.stack, image, &last.fingerprint));
             references.push(planned.reference.clone());
             references.extend(last.filter(|last| *last != planned.reference));
         }
@@ -47,9 +42,10 @@ impl ImageDestroy {
             return Ok(());
         }
         let mut references: Vec<String> = found.into_keys().collect();
-        // The name of the last build goes with it; the image stays where another name holds it.
+        // What a build left behind that was ended.
         let building = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
-        let building: Vec<String> = building.map(|planned| planned.building.clone()).collect();
+        let building: Vec<String> =
+            building.map(|planned| builder::building(ctx, &request, planned)).collect();
         references.extend(plan::inspect(ctx, &building)?.into_keys());
         ctx.run(docker::remove_images(&ctx.sh, &references))?;
         if ctx.dry_run {

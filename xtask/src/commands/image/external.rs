@@ -9,18 +9,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fingerprint::sha256;
 
 use super::plan::inspect;
 use crate::commands::setup::mirrors;
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::fingerprint::sha256;
 use crate::project::lock::{External, Lock, epoch_seconds};
 use crate::tools::mmdebstrap::{self, Base};
 use crate::tools::{bake, cargo, docker};
 
 /// How long a registry may take to say what it has.
 const REGISTRY: Duration = Duration::from_secs(20);
+
+/// Every private name of an external base begins like this.
+pub(crate) const PREFIX: &str = "stevedore.invalid/external:";
+/// All of them, as a pattern of docker's.
+pub(crate) const PATTERN: &str = "stevedore.invalid/external";
 
 /// The private name of an external base in this engine, at one epoch. RFC 2606 keeps `.invalid`
 /// from ever being a host, so no typing error can pull it from anywhere.
@@ -29,7 +34,7 @@ pub(crate) fn reference(name: &str, epoch: &str) -> String {
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     let readable = readable.to_ascii_lowercase();
     let unique = sha256(format!("{name} {epoch}").as_bytes());
-    format!("stevedore.invalid/external:{}-{}", readable, &unique[..12])
+    format!("{PREFIX}{readable}-{}", &unique[..12])
 }
 
 /// What the external bases were when last looked at; the lock's word where that is not known.

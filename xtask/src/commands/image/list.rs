@@ -1,20 +1,15 @@
 //! `image list`: the images of an environment, and whether they are fresh.
 
 use anyhow::Result;
+use fingerprint::short;
 
-use super::plan;
+use super::plan::{self, Request};
 use crate::cli::ImageList;
-use crate::commands::{doctor, env};
 use crate::ctx::Ctx;
-use crate::fingerprint::short;
-use crate::project::lock;
 
 impl ImageList {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let facts = env::load(ctx, &self.environment)?;
-        let platform = doctor::require_engine(ctx)?;
-        let stack = env::load_stack(ctx, &facts)?;
-        let plan = plan::plan(ctx, &facts, &stack, &lock::load(&ctx.root)?, &platform)?;
+        let plan = plan::plan(ctx, &Request::load(ctx, &self.environment)?)?;
         for planned in &plan.images {
             let image = &planned.recipe.image;
             let megabytes = planned.found.as_ref().map(|found| found.size / 1_000_000);
@@ -22,14 +17,14 @@ impl ImageList {
             if ctx.json {
                 ctx.event(&serde_json::json!({
                     "event": "image", "image": image, "fingerprint": planned.fingerprint,
-                    "status": status, "reason": planned.reason,
+                    "status": status, "reason": planned.reason(),
                     "id": planned.found.as_ref().map(|found| &found.id), "megabytes": megabytes,
                 }))?;
                 continue;
             }
             let detail = match megabytes {
                 Some(megabytes) => format!("{megabytes} MB"),
-                None => planned.reason.clone(),
+                None => planned.reason(),
             };
             let id = short(&planned.fingerprint);
             ctx.print(format_args!("{status:7} {image:12} {id}  {detail}"))?;

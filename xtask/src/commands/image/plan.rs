@@ -7,19 +7,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use fingerprint::{Inputs, Record, reason};
 
 use super::external;
-use crate::commands::env::Facts;
+use super::inputs::{self, Files};
+use crate::commands::doctor;
+use crate::commands::env::{self, Facts};
 use crate::ctx::{Ctx, QUESTION};
-use crate::fingerprint::{Inputs, context, reason, sha256};
 use crate::project;
-use crate::project::image::{Recipe, recipes};
-use crate::project::lock::Lock;
+use crate::project::image::{EPOCH_ARGUMENT, Recipe, recipes};
+use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
 use crate::tools::docker;
 
 pub(crate) const LABEL_IMAGE: &str = "dev.stevedore.image";
 pub(crate) const LABEL_FINGERPRINT: &str = "dev.stevedore.fingerprint";
+/// What the image holds, so that one that was changed under its name tells on itself.
+pub(crate) const LABEL_CONTENT: &str = "dev.stevedore.content";
+
+/// What a plan is made for.
+pub(crate) struct Request {
+    pub(crate) facts: Facts,
+    pub(crate) stack: Stack,
+    pub(crate) lock: Lock,
+    /// Only these images and what they are built from; all when empty.
+    pub(crate) only: Vec<String>,
+    /// Believe no stat cache.
+    pub(crate) paranoid: bool,
+    /// Take an image for fresh only when its build was verified here.
+    pub(crate) verified: bool,
+}
+
+impl Request {
+    /// All images of an environment.
+    pub(crate) fn load(ctx: &Ctx, environment: &str) -> Result<Request> {
+        let facts = env::load(ctx, environment)?;
+        let stack = env::load_stack(ctx, &facts)?;
+        Ok(Request::new(facts, stack, lock::load(&ctx.root)?))
+    }
+
+    pub(crate) fn new(facts: Facts, stack: Stack, lock: Lock) -> Request {
+        Request { facts, stack, lock, only: Vec::new(), paranoid: false, verified: false }
+    }
+}
 
 /// The images of an environment, bases before what is built from them.
 #[derive(Debug)]
@@ -31,15 +61,15 @@ pub(crate) struct Plan {
 pub(crate) struct Planned {
     pub(crate) recipe: Recipe,
     pub(crate) inputs: Inputs,
+    /// SHA-256 of the ignore file.
+    pub(crate) ignore: String,
     pub(crate) fingerprint: String,
     /// `NAME/IMAGE:f-FINGERPRINT`: exists only for what was built from exactly these inputs.
     pub(crate) reference: String,
-    /// `NAME/IMAGE:building`: what was built last, whatever it was built from.
-    pub(crate) building: String,
     /// The image, when it is fresh.
     pub(crate) found: Option<docker::Image>,
-    /// Why it is not fresh, in words; empty when it is.
-    pub(crate) reason: String,
+    /// Why it is not fresh, in words, most telling first; empty when it is.
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Plan {
@@ -50,47 +80,71 @@ impl Plan {
     pub(crate) fn of(&self, image: &str) -> Option<&Planned> {
         self.images.iter().find(|planned| planned.recipe.image == image)
     }
+}
 
-    /// The plan for some images and what they are built from; a name that is not here is an error.
-    pub(crate) fn select(mut self, names: &[String]) -> Result<Plan> {
-        if names.is_empty() {
-            return Ok(self);
-        }
-        let known: BTreeSet<String> =
-            self.images.iter().map(|planned| planned.recipe.image.clone()).collect();
-        names.iter().try_for_each(|name| project::known("image", name, &known))?;
-        let mut wanted: BTreeSet<String> = names.iter().cloned().collect();
-        for planned in self.images.iter().rev() {
-            if wanted.contains(&planned.recipe.image) {
-                wanted.extend(planned.recipe.bases.iter().cloned());
-            }
-        }
-        self.images.retain(|planned| wanted.contains(&planned.recipe.image));
-        Ok(self)
+impl Planned {
+    pub(crate) fn reason(&self) -> String {
+        reason::summary(&self.reasons)
     }
 }
 
 /// Reads all inputs and asks the engine once for all images.
-pub(crate) fn plan(
-    ctx: &Ctx,
-    facts: &Facts,
-    stack: &Stack,
-    lock: &Lock,
-    engine_platform: &str,
-) -> Result<Plan> {
+///
+/// The platform is the engine's where the environment names none. It is remembered, since asking
+/// takes longer than all the rest, and asked again before anything is called dirty.
+pub(crate) fn plan(ctx: &Ctx, request: &Request) -> Result<Plan> {
+    let Request { facts, stack, lock, .. } = request;
     let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
-    let platform = facts.environment.images.platform.as_deref().unwrap_or(engine_platform);
+    let recipes = select(recipes, &request.only)?;
+    if let Some(platform) = &facts.environment.images.platform {
+        return plan_for(ctx, request, &recipes, platform);
+    }
+    let remembered = doctor::remembered_platform(ctx);
+    if let Some(platform) = &remembered {
+        let plan = plan_for(ctx, request, &recipes, platform)?;
+        if plan.dirty().next().is_none() {
+            return Ok(plan);
+        }
+        if *platform == doctor::require_engine(ctx)? {
+            return Ok(plan);
+        }
+    }
+    plan_for(ctx, request, &recipes, &doctor::require_engine(ctx)?)
+}
+
+/// The named ones and what they are built from; a name that is not here is an error.
+fn select(mut recipes: Vec<Recipe>, names: &[String]) -> Result<Vec<Recipe>> {
+    if names.is_empty() {
+        return Ok(recipes);
+    }
+    let known: BTreeSet<String> = recipes.iter().map(|recipe| recipe.image.clone()).collect();
+    names.iter().try_for_each(|name| project::known("image", name, &known))?;
+    let mut wanted: BTreeSet<String> = names.iter().cloned().collect();
+    for recipe in recipes.iter().rev() {
+        if wanted.contains(&recipe.image) {
+            wanted.extend(recipe.bases.iter().cloned());
+        }
+    }
+    recipes.retain(|recipe| wanted.contains(&recipe.image));
+    Ok(recipes)
+}
+
+fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) -> Result<Plan> {
+    let lock = &request.lock;
     let externals: BTreeSet<&String> =
         recipes.iter().flat_map(|recipe| &recipe.externals).collect();
     let mut contents = external::remembered(ctx, lock);
+    let files: Result<Vec<Files>> =
+        recipes.iter().map(|recipe| inputs::read(ctx, recipe, request.paranoid)).collect();
+    let files = files?;
     // What was remembered of the external bases is checked by the same question that asks for the
     // images; only where a base has moved are there two.
     loop {
-        let mut images = fingerprint_all(ctx, stack, &recipes, lock, platform, &contents)?;
+        let mut images = fingerprint_all(request, recipes, &files, platform, &contents);
         let mut references: Vec<String> =
             images.iter().map(|planned| planned.reference.clone()).collect();
         references.extend(externals.iter().map(|name| external::reference(name, &lock.epoch)));
-        let found = inspect(ctx, &references)?;
+        let mut found = inspect(ctx, &references)?;
         let mut moved = false;
         for name in &externals {
             let Some(image) = found.get(&external::reference(name, &lock.epoch)) else {
@@ -103,9 +157,8 @@ pub(crate) fn plan(
             external::remember(ctx, lock, &contents)?;
             continue;
         }
-        let mut found = found;
-        for planned in &mut images {
-            judge(ctx, &facts.name, planned, found.remove(&planned.reference));
+        for (planned, files) in images.iter_mut().zip(&files) {
+            judge(ctx, request, planned, files, found.remove(&planned.reference));
         }
         return Ok(Plan { images });
     }
@@ -119,96 +172,64 @@ pub(crate) fn inspect(ctx: &Ctx, references: &[String]) -> Result<BTreeMap<Strin
     }
     let answer = ctx.ask(docker::inspect_images(&ctx.sh, references), QUESTION)?;
     let images = docker::parse_images(&answer.stdout).with_context(|| answer.stderr.clone())?;
-    // Two references can name one image, which is then listed twice with all its tags.
-    let by_tag = |image: &docker::Image, reference: &String| image.repo_tags.contains(reference);
-    let mut images: Vec<Option<docker::Image>> = images.into_iter().map(Some).collect();
-    for reference in references {
-        let hit =
-            images.iter_mut().find(|slot| slot.as_ref().is_some_and(|i| by_tag(i, reference)));
-        if let Some(image) = hit.and_then(Option::take) {
-            found.insert(reference.clone(), image);
+    for image in images {
+        // Two references can name one image, which is then listed twice with all its tags.
+        for reference in references.iter().filter(|wanted| image.repo_tags.contains(wanted)) {
+            found.insert(reference.clone(), image.clone());
         }
     }
     Ok(found)
 }
 
 fn fingerprint_all(
-    ctx: &Ctx,
-    stack: &Stack,
+    request: &Request,
     recipes: &[Recipe],
-    lock: &Lock,
+    files: &[Files],
     platform: &str,
     contents: &BTreeMap<String, String>,
-) -> Result<Vec<Planned>> {
+) -> Vec<Planned> {
     let mut fingerprints: BTreeMap<String, String> = BTreeMap::new();
+    let pick = |names: &BTreeSet<String>, from: &BTreeMap<String, String>| {
+        let value = |name: &String| from.get(name).cloned().unwrap_or_default();
+        names.iter().map(|name| (name.clone(), value(name))).collect()
+    };
     let mut images = Vec::new();
-    for recipe in recipes {
-        let inputs = inputs(ctx, recipe, lock, platform, &fingerprints, contents)?;
+    for (recipe, files) in recipes.iter().zip(files) {
+        let inputs = Inputs {
+            image: recipe.image.clone(),
+            dockerfile: files.dockerfile.clone(),
+            target: recipe.target.clone(),
+            platform: platform.to_owned(),
+            args: recipe.args.clone(),
+            epoch: request.lock.epoch.clone(),
+            bases: pick(&recipe.bases, &fingerprints),
+            externals: pick(&recipe.externals, contents),
+            tree: files.tree.clone(),
+        };
         let fingerprint = inputs.fingerprint();
         fingerprints.insert(recipe.image.clone(), fingerprint.clone());
         images.push(Planned {
-            reference: reference(stack, &recipe.image, &fingerprint),
-            building: format!("{}/{}:building", stack.name, recipe.image),
+            reference: reference(&request.stack, &recipe.image, &fingerprint),
             recipe: recipe.clone(),
             inputs,
+            ignore: files.ignore_hash(),
             fingerprint,
             found: None,
-            reason: String::new(),
+            reasons: Vec::new(),
         });
     }
-    Ok(images)
-}
-
-/// The inputs of one image as they are now.
-fn inputs(
-    ctx: &Ctx,
-    recipe: &Recipe,
-    lock: &Lock,
-    platform: &str,
-    fingerprints: &BTreeMap<String, String>,
-    contents: &BTreeMap<String, String>,
-) -> Result<Inputs> {
-    let (dockerfile, entries) = read_files(ctx, recipe)?;
-    let pick = |names: &BTreeSet<String>, from: &BTreeMap<String, String>| {
-        names
-            .iter()
-            .map(|name| (name.clone(), from.get(name).cloned().unwrap_or_default()))
-            .collect()
-    };
-    Ok(Inputs {
-        image: recipe.image.clone(),
-        dockerfile,
-        target: recipe.target.clone(),
-        platform: platform.to_owned(),
-        args: recipe.args.clone(),
-        epoch: lock.epoch.clone(),
-        bases: pick(&recipe.bases, fingerprints),
-        externals: pick(&recipe.externals, contents),
-        entries,
-    })
-}
-
-/// The part of the inputs that lies in files: the Dockerfile's hash and the context.
-pub(crate) fn read_files(
-    ctx: &Ctx,
-    recipe: &Recipe,
-) -> Result<(String, BTreeMap<String, crate::fingerprint::Entry>)> {
-    let tried = || format!("can't read {}", recipe.dockerfile);
-    let dockerfile = std::fs::read(ctx.root.join(&recipe.dockerfile)).with_context(tried)?;
-    let ignore = context::load_ignore(&ctx.root, &recipe.dockerfile, &recipe.context)?;
-    let entries = context::read(&ctx.root.join(&recipe.context), &ignore)?;
-    Ok((sha256(&dockerfile), entries))
+    images
 }
 
 /// Where the inputs of the last build of an image are kept.
 pub(crate) fn record_path(ctx: &Ctx, environment: &str, image: &str) -> PathBuf {
-    ctx.state().join(environment).join("inputs").join(format!("{image}.json"))
+    ctx.state().join(environment).join("inputs").join(image)
 }
 
 /// The inputs of the last build of an image, where they are known.
-pub(crate) fn last_inputs(ctx: &Ctx, environment: &str, image: &str) -> Option<Inputs> {
-    let record = std::fs::read(record_path(ctx, environment, image)).ok()?;
-    serde_json::from_slice(&record).ok()
+pub(crate) fn last_record(ctx: &Ctx, environment: &str, image: &str) -> Option<Record> {
+    let text = std::fs::read_to_string(record_path(ctx, environment, image)).ok()?;
+    Record::parse(&text).ok()
 }
 
 /// The tag that exists only for what was built from exactly these inputs.
@@ -216,26 +237,61 @@ pub(crate) fn reference(stack: &Stack, image: &str, fingerprint: &str) -> String
     format!("{}/{image}:f-{fingerprint}", stack.name)
 }
 
-/// What differs between two states of an image's inputs, in one line.
-pub(crate) fn difference(recipe: &Recipe, old: &Inputs, new: &Inputs) -> String {
-    reason::summary(&reason::differences(old, new, &recipe.context, &recipe.dockerfile))
-}
-
-/// Fresh, or the reason why not.
-fn judge(ctx: &Ctx, environment: &str, planned: &mut Planned, found: Option<docker::Image>) {
+/// Fresh, or the reasons why not.
+fn judge(
+    ctx: &Ctx,
+    request: &Request,
+    planned: &mut Planned,
+    files: &Files,
+    found: Option<docker::Image>,
+) {
+    let last = || last_record(ctx, &request.facts.name, &planned.recipe.image);
     if let Some(image) = found {
-        let says_so = image.label(LABEL_IMAGE) == Some(&planned.recipe.image)
-            && image.label(LABEL_FINGERPRINT) == Some(&planned.fingerprint);
-        if says_so {
-            planned.found = Some(image);
-            return;
+        match doubts(planned, &image) {
+            Some(doubt) => planned.reasons = vec![format!("its tag holds an image {doubt}")],
+            None if request.verified && !is_verified(planned, &image, last()) => {
+                planned.reasons = vec!["its build was not verified here".into()];
+            }
+            None => planned.found = Some(image),
         }
-        planned.reason = "its tag holds an image that was not built from these inputs".into();
         return;
     }
-    planned.reason = match last_inputs(ctx, environment, &planned.recipe.image) {
-        None => "never built here".into(),
-        Some(last) if last == planned.inputs => "the image is gone".into(),
-        Some(last) => difference(&planned.recipe, &last, &planned.inputs),
+    planned.reasons = match last() {
+        None => vec!["never built here".into()],
+        Some(last) if last.fingerprint == planned.fingerprint => vec!["the image is gone".into()],
+        Some(last) => differences(planned, files, &last),
     };
+}
+
+/// What speaks against an image that lies under the right name.
+pub(crate) fn doubts(planned: &Planned, image: &docker::Image) -> Option<String> {
+    if image.label(LABEL_IMAGE) != Some(&planned.recipe.image)
+        || image.label(LABEL_FINGERPRINT) != Some(&planned.fingerprint)
+    {
+        return Some("that was not built from these inputs".into());
+    }
+    if image.label(LABEL_CONTENT) != Some(&image.content()) {
+        return Some("that was changed after it was built".into());
+    }
+    // A variant such as linux/arm/v7 is not told by the image.
+    let platform = image.platform();
+    (!planned.inputs.platform.starts_with(&platform)).then(|| format!("for {platform}"))
+}
+
+fn is_verified(planned: &Planned, image: &docker::Image, last: Option<Record>) -> bool {
+    last.is_some_and(|last| {
+        last.verified && last.fingerprint == planned.fingerprint && last.content == image.content()
+    })
+}
+
+/// What differs between an image's last build and today, in words.
+fn differences(planned: &Planned, files: &Files, last: &Record) -> Vec<String> {
+    let changed = last.ignore != planned.ignore;
+    let place = reason::Place {
+        context: &planned.recipe.context,
+        dockerfile: &planned.recipe.dockerfile,
+        epoch_argument: EPOCH_ARGUMENT,
+        new_rules: changed.then_some((&files.ignore_name, &files.ignore)),
+    };
+    reason::differences(&last.inputs, &planned.inputs, &place)
 }

@@ -8,21 +8,20 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::plan::Plan;
+use super::plan::{self, Plan, Request};
 use super::{build, external};
-use crate::cli::ImageUpdate;
+use crate::cli::{Cache, ImageUpdate};
 use crate::commands::doctor;
-use crate::commands::env::{self, Facts};
+use crate::commands::env;
 use crate::ctx::{Ctx, QUESTION};
 use crate::project::image::recipes;
 use crate::project::lock::{self, Lock};
-use crate::project::stack::Stack;
 use crate::project::{Project, known};
 use crate::tools::docker;
 
 impl ImageUpdate {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let platform = doctor::require_engine(ctx)?;
+        doctor::require_engine(ctx)?;
         let project = Project::load(&ctx.root)?;
         let names = match self.environments.is_empty() {
             true => project.environments.iter().cloned().collect(),
@@ -35,22 +34,20 @@ impl ImageUpdate {
         for name in &names {
             let facts = env::load(ctx, name)?;
             let stack = env::load_stack(ctx, &facts)?;
-            environments.push((facts, stack));
+            environments.push(Request::new(facts, stack, old.clone()));
         }
         for name in externals(&environments, &new)? {
             ctx.say(format_args!("getting today's {name}"));
             let found = external::ensure(ctx, &name, &new)?;
             new.external.insert(name, found);
         }
-        let mut before = BTreeMap::new();
-        for (facts, stack) in &environments {
-            let plan = super::plan::plan(ctx, facts, stack, &old, &platform)?;
-            before.extend(packages(ctx, &plan)?);
+        let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+        for request in &environments {
+            before.extend(packages(ctx, &plan::plan(ctx, request)?)?);
         }
-        let mut after = BTreeMap::new();
-        for (facts, stack) in &environments {
-            let plan = build::build(ctx, facts, stack, &new, &[])?;
-            after.extend(packages(ctx, &plan)?);
+        for request in &mut environments {
+            request.lock = new.clone();
+            after.extend(packages(ctx, &build::build(ctx, request, Cache::Off)?)?);
         }
         ctx.write(&ctx.root.join(lock::PATH), new.text()?.as_bytes())?;
         if ctx.dry_run {
@@ -62,9 +59,9 @@ impl ImageUpdate {
     }
 }
 
-fn externals(environments: &[(Facts, Stack)], lock: &Lock) -> Result<BTreeSet<String>> {
+fn externals(environments: &[Request], lock: &Lock) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for (facts, stack) in environments {
+    for Request { facts, stack, .. } in environments {
         let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
         names.extend(recipes.into_iter().flat_map(|recipe| recipe.externals));
     }

@@ -2,20 +2,25 @@
 
 use super::Ignore;
 
+mod oracle;
+
 /// Which of the paths (each below the directories that lead to it) are ignored.
 fn ignored(patterns: &str, paths: &[&str]) -> Vec<String> {
     let ignore = Ignore::parse(patterns.as_bytes()).unwrap();
-    let hit = |path: &&&str| {
-        let mut above = None;
-        let mut verdict = false;
-        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
-            let (ignored, parents) = ignore.matches(&path.as_bytes()[..end], above.as_ref());
-            verdict = ignored;
-            above = Some(parents);
-        }
-        verdict
-    };
+    let hit = |path: &&&str| is_ignored(&ignore, path.as_bytes());
     paths.iter().filter(hit).map(|path| (*path).to_owned()).collect()
+}
+
+/// The verdict of a walk that comes to the path by its directories.
+fn is_ignored(ignore: &Ignore, path: &[u8]) -> bool {
+    let mut parents = None;
+    let mut verdict = false;
+    let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
+    for end in ends {
+        let (ignored, matched) = ignore.matches(&path[..end], parents.as_ref());
+        (verdict, parents) = (ignored, Some(matched));
+    }
+    verdict
 }
 
 #[test]

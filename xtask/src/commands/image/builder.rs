@@ -1,0 +1,273 @@
+//! The builder's part of `image build`: what it gets, what it makes, and what is believed of it.
+//!
+//! It never gets the project's own directories, only private copies that hold exactly what was
+//! hashed (`fingerprint::stage`). What it makes has a name that claims nothing. Only when that was
+//! looked at does a second, tiny build put the labels on: the claim and what the image holds. The
+//! tag that stands for the fingerprint comes with them, last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fingerprint::stage::{self, Moved};
+use fingerprint::{Record, StatCache, sha256};
+
+use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Plan, Planned, Request};
+use super::{external, inputs, verify};
+use crate::commands::doctor;
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::tools::{bake, docker};
+
+/// How much of a step's heading is shown, in characters.
+const STEP_WIDTH: usize = 100;
+/// The secret by which a build step that talks TLS gets this machine's certificates.
+const CERTIFICATES: &str = "certificates";
+
+/// Marks an error as the builder's own: the instructions of an image failed.
+#[derive(Debug)]
+pub(crate) struct BuilderFailed;
+
+impl std::fmt::Display for BuilderFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("can't build the images")
+    }
+}
+
+/// Builds what is dirty, in one call, then labels and tags it. Fails with [`Moved`] when a file was
+/// edited since the plan was made.
+pub(crate) fn build(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
+    for planned in plan.dirty() {
+        ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason()));
+    }
+    let workshop = Workshop::open(ctx)?;
+    let mut definition = bake::Definition::default();
+    for planned in plan.dirty() {
+        let target = target(ctx, request, plan, planned, &workshop)?;
+        if request.verified {
+            verify::add_targets(ctx, planned, &target, &workshop, &mut definition)?;
+        }
+        definition.target.insert(planned.recipe.image.clone(), target);
+    }
+    let file = workshop.path("bake.json");
+    let cmd = write_definition(ctx, &file, &definition)?;
+    let names: Vec<&str> = plan.dirty().map(|planned| planned.recipe.image.as_str()).collect();
+    run(ctx, cmd, &names.join(", ")).map_err(|error| explain_failure(ctx, error))?;
+    if request.verified && !ctx.dry_run {
+        for planned in plan.dirty() {
+            verify::check(ctx, planned, &building(ctx, request, planned), &workshop)?;
+        }
+    }
+    seal(ctx, request, plan, &workshop)
+}
+
+/// A directory for one build, gone afterwards.
+pub(crate) struct Workshop {
+    directory: Option<tempfile::TempDir>,
+    fallback: PathBuf,
+}
+
+impl Workshop {
+    fn open(ctx: &Ctx) -> Result<Workshop> {
+        let parent = ctx.state().join("build");
+        ctx.state_directory(&parent)?;
+        let directory = match ctx.dry_run {
+            true => None,
+            false => Some(tempfile::Builder::new().prefix("build-").tempdir_in(&parent)?),
+        };
+        Ok(Workshop { directory, fallback: parent })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.as_ref().map_or(&*self.fallback, |directory| directory.path()).join(name)
+    }
+
+    /// The builder tells directories apart by the last part of their path: one never used before.
+    pub(crate) fn unique(&self, name: &str) -> PathBuf {
+        let directory = self.path("");
+        let unique = directory.file_name().unwrap_or_default().to_string_lossy();
+        self.path(&format!("{name}-{unique}"))
+    }
+}
+
+/// The name of an image until it is known to be what it should be. It keeps the image from being
+/// cleaned away, and belongs to this checkout alone.
+pub(crate) fn building(ctx: &Ctx, request: &Request, planned: &Planned) -> String {
+    let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
+    format!("{}/{}:building-{}", request.stack.name, planned.recipe.image, &checkout[..12])
+}
+
+/// One image's part of the definition.
+fn target(
+    ctx: &Ctx,
+    request: &Request,
+    plan: &Plan,
+    planned: &Planned,
+    workshop: &Workshop,
+) -> Result<bake::Target> {
+    let recipe = &planned.recipe;
+    let instructions = workshop.unique(&format!("{}-dockerfile", recipe.image));
+    let context = workshop.path(&stage::name(
+        &ctx.root,
+        &recipe.image,
+        &recipe.context,
+        &planned.inputs.tree,
+    ));
+    if !ctx.dry_run {
+        let staged = stage_context(ctx, planned)?;
+        std::os::unix::fs::symlink(staged, &context)?;
+        write_instructions(ctx, planned, &instructions)?;
+    }
+    let mut contexts = BTreeMap::new();
+    for base in &recipe.bases {
+        let fresh = plan.of(base).filter(|base| base.found.is_some());
+        let source = match fresh {
+            Some(base) => format!("docker-image://{}", base.reference),
+            None => format!("target:{base}"),
+        };
+        contexts.insert(base.clone(), source);
+    }
+    for name in &recipe.externals {
+        let reference = external::reference(name, &planned.inputs.epoch);
+        contexts.insert(name.clone(), format!("docker-image://{reference}"));
+    }
+    let certificates = ctx.certificates();
+    let secret = certificates.map(|path| format!("id={CERTIFICATES},src={}", path.display()));
+    Ok(bake::Target {
+        context,
+        dockerfile: Some(instructions.join("Dockerfile")),
+        target: recipe.target.clone(),
+        args: recipe.args.clone(),
+        contexts,
+        platforms: vec![planned.inputs.platform.clone()],
+        tags: vec![building(ctx, request, planned)],
+        output: vec!["type=docker".into()],
+        secret: secret.into_iter().collect(),
+        ..bake::Target::default()
+    })
+}
+
+/// Brings the private copy of an image's context up to date: where it lies.
+fn stage_context(ctx: &Ctx, planned: &Planned) -> Result<PathBuf> {
+    let recipe = &planned.recipe;
+    let source = ctx.root.join(&recipe.context);
+    let directory = ctx.state().join("contexts");
+    ctx.state_directory(&directory)?;
+    let staging = directory.join(inputs::directory_name(recipe));
+    let cache_path = inputs::cache_path(ctx, recipe, "staged");
+    let cache = StatCache::load(&cache_path, &staging);
+    if let Some(bytes) = stage::stage(&source, &planned.inputs.tree, &staging, &cache)? {
+        ctx.write_cache(&cache_path, &bytes)?;
+    }
+    Ok(staging)
+}
+
+/// Copies the Dockerfile that was hashed. The copy of the context holds no ignored file any more,
+/// so an empty ignore file stands beside it.
+fn write_instructions(ctx: &Ctx, planned: &Planned, directory: &Path) -> Result<()> {
+    let name = &planned.recipe.dockerfile;
+    let bytes = std::fs::read(ctx.root.join(name)).with_context(|| format!("can't read {name}"))?;
+    if sha256(&bytes) != planned.inputs.dockerfile {
+        return Err(Moved(name.clone()).into());
+    }
+    ctx.write_cache(&directory.join("Dockerfile"), &bytes)?;
+    ctx.write_cache(&directory.join("Dockerfile.dockerignore"), b"")
+}
+
+/// The call to the builder for all targets of a definition.
+fn write_definition<'c>(
+    ctx: &'c Ctx,
+    file: &Path,
+    definition: &bake::Definition,
+) -> Result<xshell::Cmd<'c>> {
+    ctx.write_cache(file, &serde_json::to_vec_pretty(definition)?)?;
+    let targets: Vec<String> = definition.target.keys().cloned().collect();
+    Ok(bake::bake(&ctx.sh, file, &targets))
+}
+
+/// Runs the builder and shows its steps as they come.
+fn run(ctx: &Ctx, cmd: xshell::Cmd<'_>, what: &str) -> Result<()> {
+    let bar = ctx.spinner(format!("building {what}"));
+    let mut seen = BTreeSet::new();
+    let built = ctx.run_lines(cmd, &mut |line| {
+        let step: String = bake::step(line).unwrap_or_default().chars().take(STEP_WIDTH).collect();
+        if step.is_empty() || !seen.insert(step.clone()) {
+            return;
+        }
+        bar.set_message(step.clone());
+        if bar.is_hidden() {
+            ctx.say(format_args!("  {step}"));
+        }
+    });
+    bar.finish_and_clear();
+    built
+}
+
+fn explain_failure(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
+    if exit::code(&error) == exit::INTERRUPTED {
+        return error;
+    }
+    match doctor::engine(ctx).problem() {
+        None => error.context(BuilderFailed),
+        Some(problem) => exit::missing(format!(
+            "the Docker engine stopped during the build: {problem}; nothing was recorded, so run \
+             the same command again"
+        )),
+    }
+}
+
+/// Labels what was built with what it is and what it holds, gives it the tag that counts, and
+/// records its inputs.
+fn seal(ctx: &Ctx, request: &Request, plan: &Plan, workshop: &Workshop) -> Result<()> {
+    let names: Vec<String> = plan.dirty().map(|planned| building(ctx, request, planned)).collect();
+    let built = if ctx.dry_run { BTreeMap::new() } else { plan::inspect(ctx, &names)? };
+    let context = workshop.unique("nothing");
+    ctx.state_directory(&context)?;
+    let mut definition = bake::Definition::default();
+    let mut contents = BTreeMap::new();
+    for (planned, name) in plan.dirty().zip(&names) {
+        let image = &planned.recipe.image;
+        let content = match built.get(name) {
+            Some(built) => built.content(),
+            None if ctx.dry_run => format!("<content of {image}>"),
+            None => anyhow::bail!("the builder left no image of {image}; run it again"),
+        };
+        let labels = [
+            (LABEL_IMAGE, image),
+            (LABEL_FINGERPRINT, &planned.fingerprint),
+            (LABEL_CONTENT, &content),
+        ];
+        let target = bake::Target {
+            context: context.clone(),
+            inline: Some("FROM built\n".into()),
+            contexts: BTreeMap::from([("built".into(), format!("docker-image://{name}"))]),
+            labels: labels.map(|(name, value)| (name.to_owned(), value.clone())).into(),
+            platforms: vec![planned.inputs.platform.clone()],
+            tags: vec![planned.reference.clone()],
+            output: vec!["type=docker".into()],
+            ..bake::Target::default()
+        };
+        definition.target.insert(image.clone(), target);
+        contents.insert(image.clone(), content);
+    }
+    let file = workshop.path("seal.json");
+    let cmd = write_definition(ctx, &file, &definition)?;
+    ctx.run(cmd).map_err(|error| explain_failure(ctx, error))?;
+    ctx.run(docker::remove_images(&ctx.sh, &names))?;
+    if ctx.dry_run {
+        return Ok(());
+    }
+    for planned in plan.dirty() {
+        let image = &planned.recipe.image;
+        let record = Record {
+            fingerprint: planned.fingerprint.clone(),
+            content: contents.remove(image).unwrap_or_default(),
+            verified: request.verified,
+            ignore: planned.ignore.clone(),
+            inputs: planned.inputs.clone(),
+        };
+        let path = plan::record_path(ctx, &request.facts.name, image);
+        ctx.write_cache(&path, record.text()?.as_bytes())?;
+    }
+    Ok(())
+}

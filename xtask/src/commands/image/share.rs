@@ -1,0 +1,154 @@
+//! Images shared through a registry, under the tags that stand for their fingerprints.
+//!
+//! An entry is trusted no further than the right to push it: what comes from there is looked at
+//! like any image of this machine before it counts, and a release builds for itself.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::plan::{self, Plan, Planned, Request};
+use crate::cli::{Cache, ImagePull};
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::tools::{bake, docker};
+
+/// How long a registry may take to say whether it has an image.
+const REGISTRY: Duration = Duration::from_secs(20);
+
+impl ImagePull {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let mut request = Request::load(ctx, &self.environment)?;
+        request.only = self.images;
+        check(&request, Cache::Read)?;
+        let plan = plan::plan(ctx, &request)?;
+        let plan = pull_dirty(ctx, &request, plan, &mut |_, _| {})?;
+        for planned in &plan.images {
+            let status = if planned.found.is_some() { "here" } else { "missing" };
+            let (image, fingerprint) = (&planned.recipe.image, &planned.fingerprint);
+            match ctx.json {
+                true => ctx.event(&serde_json::json!({
+                    "event": "image", "image": image, "fingerprint": fingerprint, "status": status,
+                }))?,
+                false => ctx.print(format_args!(
+                    "{status:7} {image} {}",
+                    fingerprint::short(fingerprint)
+                ))?,
+            }
+        }
+        match plan.dirty().count() {
+            0 => Ok(()),
+            _ if ctx.dry_run => Ok(()),
+            count => Err(exit::missing(format!(
+                "the registry lacks {count} of these images; build them with `cargo xtask image \
+                 build {}`",
+                request.facts.name
+            ))),
+        }
+    }
+}
+
+/// Refuses to share where the environment names no registry.
+pub(crate) fn check(request: &Request, cache: Cache) -> Result<()> {
+    if cache == Cache::Off || request.facts.environment.registry.repository.is_some() {
+        return Ok(());
+    }
+    Err(exit::usage(format!(
+        "environments/{}/environment.toml names no registry; add\n  [registry]\n  repository = \
+         \"HOST/PATH\"",
+        request.facts.name
+    )))
+}
+
+/// The name of an image in the registry.
+pub(crate) fn remote(request: &Request, planned: &Planned) -> String {
+    let repository = request.facts.environment.registry.repository.as_deref().unwrap_or_default();
+    format!("{repository}/{}", planned.reference)
+}
+
+/// Whether the registry has an image; an error where it does not answer.
+pub(crate) fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
+    let answer = ctx.ask(bake::registry_digest(&ctx.sh, remote), REGISTRY)?;
+    if answer.status.success() {
+        return Ok(true);
+    }
+    let words = answer.stderr.to_lowercase();
+    let missing = ["not found", "manifest unknown", "name unknown", "does not exist"];
+    if missing.iter().any(|text| words.contains(text)) {
+        return Ok(false);
+    }
+    Err(exit::missing(format!("can't ask the registry for {remote}: {}", answer.stderr.trim())))
+}
+
+/// Pulls what is dirty here and lies in the registry: the plan as it is then. A registry that does
+/// not answer costs the speed only.
+pub(crate) fn pull_dirty(
+    ctx: &Ctx,
+    request: &Request,
+    mut plan: Plan,
+    pulled: &mut dyn FnMut(&Planned, f64),
+) -> Result<Plan> {
+    for planned in plan.images.iter_mut().filter(|planned| planned.found.is_none()) {
+        let started = Instant::now();
+        let remote = remote(request, planned);
+        match is_there(ctx, &remote) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
+            Err(error) => {
+                ctx.warn(format_args!("going on without the registry: {error:#}"));
+                break;
+            }
+        }
+        ctx.say(format_args!("pulling {}: {}", planned.recipe.image, planned.reason()));
+        if let Err(error) = ctx.run(docker::pull(&ctx.sh, &remote)) {
+            if exit::code(&error) == exit::INTERRUPTED {
+                return Err(error);
+            }
+            ctx.warn(format_args!("the registry's {} is damaged: {error:#}", planned.recipe.image));
+            continue;
+        }
+        if ctx.dry_run {
+            ctx.run(docker::tag(&ctx.sh, &remote, &planned.reference))?;
+            continue;
+        }
+        let mut found = plan::inspect(ctx, std::slice::from_ref(&remote))?;
+        let image = found.remove(&remote).context("a pulled image is gone again")?;
+        let doubt = plan::doubts(planned, &image);
+        if doubt.is_none() {
+            ctx.run(docker::tag(&ctx.sh, &remote, &planned.reference))?;
+        }
+        ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(&remote)))?;
+        match doubt {
+            Some(doubt) => {
+                ctx.warn(format_args!("refused the registry's {remote}: an image {doubt}"))
+            }
+            None => {
+                pulled(planned, started.elapsed().as_secs_f64());
+                planned.found = Some(image);
+                planned.reasons.clear();
+            }
+        }
+    }
+    if request.verified {
+        // Only what was built here can have been verified here.
+        return plan::plan(ctx, request);
+    }
+    Ok(plan)
+}
+
+/// Pushes what the registry lacks.
+pub(crate) fn push(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
+    for planned in &plan.images {
+        let remote = remote(request, planned);
+        if is_there(ctx, &remote)? {
+            continue;
+        }
+        ctx.say(format_args!("pushing {}", planned.recipe.image));
+        ctx.run(docker::tag(&ctx.sh, &planned.reference, &remote))?;
+        let pushed = ctx.run(docker::push(&ctx.sh, &remote));
+        ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(&remote)))?;
+        pushed?;
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `image build --verify`: that the builder got what was hashed, and put it where it belongs.
+//!
+//! In the same call as the image, the builder also writes two archives: all of the context as it
+//! received it, and the files that the image's own stage copies. The first has to equal the inputs.
+//! The second is compared with the image: what differs there was changed by a later step and is
+//! listed, since nobody can tell a change that was meant from one that was not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fingerprint::tree::{Entry, Kind, escape};
+use fingerprint::{Tree, received, stage};
+
+use super::builder::Workshop;
+use super::plan::Planned;
+use crate::ctx::Ctx;
+use crate::project::dockerfile;
+use crate::tools::{bake, docker};
+
+/// Most differences that one error or line lists.
+const MOST: usize = 10;
+
+/// Adds what is to be looked at to the builder's work.
+pub(crate) fn add_targets(
+    ctx: &Ctx,
+    planned: &Planned,
+    target: &bake::Target,
+    workshop: &Workshop,
+    definition: &mut bake::Definition,
+) -> Result<()> {
+    let recipe = &planned.recipe;
+    let name = &recipe.dockerfile;
+    let text = std::fs::read_to_string(ctx.root.join(name))
+        .with_context(|| format!("can't read {name}"))?;
+    let all = Some("FROM scratch\nCOPY . /\n".to_owned());
+    let direct = dockerfile::direct_copies(&text, recipe.target.as_deref());
+    // No image can have a name with an underscore.
+    for (kind, inline) in [("received", all), ("direct", direct)] {
+        let Some(inline) = inline else { continue };
+        let archive = archive(workshop, kind, planned);
+        let look = bake::Target {
+            context: target.context.clone(),
+            inline: Some(inline),
+            args: target.args.clone(),
+            platforms: target.platforms.clone(),
+            output: vec![format!("type=tar,dest={}", archive.display())],
+            ..bake::Target::default()
+        };
+        definition.target.insert(format!("{kind}_{}", recipe.image), look);
+    }
+    Ok(())
+}
+
+fn archive(workshop: &Workshop, kind: &str, planned: &Planned) -> std::path::PathBuf {
+    workshop.path(&format!("{kind}-{}.tar", planned.recipe.image))
+}
+
+/// Compares what came out of it. A context that was not received as it was hashed is an error.
+pub(crate) fn check(ctx: &Ctx, planned: &Planned, built: &str, workshop: &Workshop) -> Result<()> {
+    let image = &planned.recipe.image;
+    let got = received::read(&archive(workshop, "received", planned))?;
+    let differences = stage::received_differences(&planned.inputs.tree, &got);
+    if !differences.is_empty() {
+        let list = differences[..differences.len().min(MOST)].join("\n  ");
+        anyhow::bail!(
+            "the builder received something else for {image} than what was hashed, so nothing was \
+             recorded; `docker builder prune` makes it forget what it has:\n  {list}"
+        );
+    }
+    let direct = archive(workshop, "direct", planned);
+    let direct = if direct.exists() { received::read(&direct)? } else { Tree::default() };
+    let (same, changed) = compare_with_image(ctx, &direct, built, workshop, image)?;
+    if ctx.json {
+        return ctx.event(&serde_json::json!({
+            "event": "verify", "image": image, "received": got.len(), "copied": same,
+            "not_verifiable": changed,
+        }));
+    }
+    ctx.say(format_args!(
+        "verified {image}: the builder received all {} entries as hashed; {same} files lie in the \
+         image as they were copied",
+        got.len()
+    ));
+    if !changed.is_empty() {
+        let more = if changed.len() > MOST { ", …" } else { "" };
+        let list = changed[..changed.len().min(MOST)].join(", ");
+        let count = changed.len();
+        ctx.say(format_args!(
+            "  not verifiable, a later step changed or removed them ({count}): {list}{more}"
+        ));
+    }
+    Ok(())
+}
+
+/// How many of the copied files the image holds unchanged, and which not.
+fn compare_with_image(
+    ctx: &Ctx,
+    direct: &Tree,
+    built: &str,
+    workshop: &Workshop,
+    image: &str,
+) -> Result<(usize, Vec<String>)> {
+    if direct.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    let archive = workshop.path(&format!("image-{image}.tar"));
+    let tree = read_image(ctx, built, &archive)?;
+    let files: BTreeMap<&[u8], Entry<'_>> = tree.iter().map(|entry| (entry.path, entry)).collect();
+    let mut same = 0;
+    let mut changed = Vec::new();
+    for copied in direct.iter().filter(|entry| entry.kind != Kind::Directory) {
+        let found =
+            resolve(&files, copied.path).and_then(|path| files.get(path.as_slice()).copied());
+        let equal = found.is_some_and(|found| {
+            (found.kind, found.content, found.target)
+                == (copied.kind, copied.content, copied.target)
+        });
+        if equal {
+            same += 1;
+        } else {
+            changed.push(format!("/{}", escape(copied.path)));
+        }
+    }
+    Ok((same, changed))
+}
+
+/// All files of an image, by way of a container that never runs.
+fn read_image(ctx: &Ctx, image: &str, archive: &Path) -> Result<Tree> {
+    let container = ctx.read(docker::create(&ctx.sh, image))?;
+    let container = container.trim();
+    let exported = ctx.run(docker::export(&ctx.sh, container, archive));
+    ctx.run(docker::remove_container(&ctx.sh, container))?;
+    exported?;
+    let tree = received::read(archive)?;
+    std::fs::remove_file(archive)?;
+    Ok(tree)
+}
+
+/// A path with the links of its directories followed, as a copy into it follows them.
+fn resolve(files: &BTreeMap<&[u8], Entry<'_>>, path: &[u8]) -> Option<Vec<u8>> {
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut left: Vec<Vec<u8>> =
+        path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect();
+    let mut at: Vec<u8> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        match part.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                let end = at.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                at.truncate(end);
+                continue;
+            }
+            _ => {}
+        }
+        let mut next = at.clone();
+        if !next.is_empty() {
+            next.push(b'/');
+        }
+        next.extend_from_slice(&part);
+        match files.get(next.as_slice()) {
+            Some(entry) if entry.kind == Kind::Symlink && !left.is_empty() => {
+                links += 1;
+                if links > LINKS {
+                    return None;
+                }
+                if entry.target.starts_with(b"/") {
+                    at.clear();
+                }
+                left.extend(entry.target.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec));
+            }
+            _ => at = next,
+        }
+    }
+    Some(at)
+}
