@@ -11,17 +11,20 @@
 //! |---|---|
 //! | here | lines to a list of patterns; which of them match; where the walk may stop |
 //! | `pattern` | one pattern: a comparison, or a regular expression |
+//! | `glance` | what most pairs of pattern and path are told apart by |
 //! | `regexp` | the part of Go's regular expressions that a pattern can reach |
 //!
 //! Stricter than the engine on purpose: a pattern that is no valid regular expression is refused
 //! at once (the engine fails when it first needs it), and so are escapes that only a regular
 //! expression has (`\x41`, `\012`, `\pL`, `\Q`).
 
+mod glance;
 mod pattern;
 mod regexp;
 
 use anyhow::{Result, anyhow, bail};
 
+use glance::{Glance, Needs};
 use pattern::Rule;
 
 /// Go's `bufio.Scanner` gives up on a line of this many bytes.
@@ -40,9 +43,10 @@ pub struct Parents(Vec<u32>);
 #[derive(Debug)]
 struct Pattern {
     exception: bool,
+    needs: Needs,
     rule: Rule,
     line: usize,
-    /// As it stands in the file, trimmed.
+    /// As it stands in the file, trimmed and cleaned.
     text: String,
 }
 
@@ -57,7 +61,6 @@ pub struct Verdict<'i> {
 /// What the exceptions say about walking into an ignored directory.
 #[derive(Debug, Default)]
 struct Exceptions {
-    any: bool,
     /// Some exception is more than a path: it may match at any depth.
     anywhere: bool,
     /// The paths of the others, each with a `/` behind it.
@@ -105,7 +108,8 @@ impl Ignore {
         if exception {
             self.exceptions.add(pattern);
         }
-        self.patterns.push(Pattern { exception, rule, line, text: listed.to_owned() });
+        let text = listed.to_owned();
+        self.patterns.push(Pattern { exception, needs: rule.needs(), rule, line, text });
         Ok(())
     }
 
@@ -114,14 +118,13 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
-    pub fn has_exceptions(&self) -> bool {
-        self.exceptions.any
-    }
-
     /// Whether a path (relative, `/` between its parts) is ignored, given what matched its
     /// directory.
     pub fn matches(&self, path: &[u8], above: Option<&Parents>) -> (bool, Parents) {
         let mut inherited = above.map_or(&[][..], |above| &above.0);
+        let glance = Glance::at(path);
+        let matches =
+            |pattern: &Pattern| pattern.needs.are_met(&glance) && pattern.rule.matches(path);
         let mut matched = Vec::new();
         let mut ignored = false;
         for (index, pattern) in (0..).zip(&self.patterns) {
@@ -130,7 +133,7 @@ impl Ignore {
                 inherited = &inherited[1..];
             }
             // An exception is tried only against a match, and a match only once.
-            if from_above || pattern.exception == ignored && pattern.rule.matches(path) {
+            if from_above || pattern.exception == ignored && matches(pattern) {
                 matched.push(index);
                 ignored = !pattern.exception;
             }
@@ -166,7 +169,6 @@ impl Exceptions {
     fn add(&mut self, pattern: &str) {
         let path = pattern.strip_suffix("/**").unwrap_or(pattern);
         let path = path.strip_suffix("/*").unwrap_or(path);
-        self.any = true;
         self.anywhere |= path.contains(['*', '[', ']', '?', '^', '\\']);
         self.paths.push(format!("{path}/"));
     }

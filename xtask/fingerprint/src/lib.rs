@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub mod ignore;
+mod listing;
 mod parallel;
 pub mod reason;
 pub mod received;

@@ -5,8 +5,9 @@
 //! builder never sees the project itself: it sees a copy that nobody edits, that holds exactly what
 //! was hashed, with the modes that were hashed, and in which two contents never have the same time.
 //!
-//! A time's seconds are those of the copying, so that make and cargo, which compare times, see every
-//! edit as newer, whatever the project's own times say; its nanoseconds come from the content.
+//! A time's seconds are those of the copying, so that make and cargo, which compare times, see
+//! every edit as newer, whatever the project's own times say. Its nanoseconds stand for the
+//! content.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, FileTimes, OpenOptions, Permissions};

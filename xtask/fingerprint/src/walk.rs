@@ -4,22 +4,21 @@
 //! several threads. The result does not depend on who did what: entries are put in order at the
 //! end.
 
-use std::fs::{DirEntry, File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::Digest;
-use crate::ignore::{Ignore, Parents};
-use crate::parallel;
+use crate::ignore::Ignore;
 use crate::stats::{Clock, Record, Stat, StatCache};
-use crate::tree::{Entry, Kind, Tree, normal_mode};
+use crate::tree::Tree;
+use crate::{listing, parallel};
 
 /// What to look at.
 #[derive(Clone, Copy)]
@@ -44,7 +43,7 @@ const PROBLEMS: usize = 20;
 /// How often a file is read again that changes while it is read.
 const ATTEMPTS: usize = 5;
 /// From how many directories or files on another thread pays.
-const HEAVY: usize = 24;
+pub(crate) const HEAVY: usize = 24;
 
 impl Walk<'_> {
     /// Reads the context. What `cache` knows of a file is believed; `scratch` is a directory on the
@@ -54,11 +53,9 @@ impl Walk<'_> {
     /// are left out as the builder leaves them out; pipes, devices and what cannot be read are
     /// problems, all in one error.
     pub fn read(&self, cache: &StatCache, scratch: Option<&Path>) -> Result<Walked> {
-        let mut listings = self.list_all(cache)?;
         let mut tree = Tree::default();
         let mut unknown = Vec::new();
-        assemble(&mut listings, 0, &mut tree, &mut unknown)?;
-        drop(listings);
+        listing::assemble(self.list(cache)?, &mut tree, &mut unknown)?;
         let clock = if unknown.is_empty() { None } else { scratch.and_then(Clock::of) };
         let records = self.hash(&mut tree, &unknown, clock)?;
         let cache = cache.updated(&records);
@@ -96,344 +93,7 @@ impl Walk<'_> {
     }
 }
 
-// --- listing --------------------------------------------------------------------------------
-
-struct Job {
-    id: usize,
-    path: Vec<u8>,
-    /// What matched the directory; nothing for the root.
-    parents: Option<Parents>,
-}
-
-/// One directory: its entries with their names in one buffer.
-#[derive(Default)]
-struct Listing {
-    names: Vec<u8>,
-    items: Vec<Item>,
-}
-
-struct Item {
-    start: u32,
-    /// End of the name; a link's target follows.
-    name_end: u32,
-    end: u32,
-    mode: u16,
-    is: Is,
-}
-
-enum Is {
-    Known(Digest),
-    Unknown(Stat),
-    /// A symlink; its target is behind the name.
-    Symlink,
-    /// The listing's number; `ignored` ones count only for what they hold.
-    Directory {
-        id: usize,
-        ignored: bool,
-    },
-}
-
-/// What the threads share. Each works on directories of its own and gives some away only when
-/// another has none.
-struct Shared {
-    queue: Mutex<Queue>,
-    more: Condvar,
-    /// Threads that wait for work.
-    hungry: AtomicUsize,
-    next_id: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: Vec<Job>,
-    /// Threads that may still give something away.
-    busy: usize,
-    problems: Vec<String>,
-}
-
-impl Shared {
-    /// The next job for a thread that has none left; `None` when all is done.
-    fn take(&self) -> Option<Job> {
-        let mut queue = lock(&self.queue);
-        queue.busy -= 1;
-        loop {
-            if let Some(job) = queue.jobs.pop() {
-                queue.busy += 1;
-                return Some(job);
-            }
-            if queue.busy == 0 {
-                self.more.notify_all();
-                return None;
-            }
-            self.hungry.fetch_add(1, Ordering::Relaxed);
-            queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            self.hungry.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives the older half of a thread's jobs away: they are nearer to the root and so larger.
-    fn give(&self, jobs: &mut Vec<Job>) {
-        lock(&self.queue).jobs.extend(jobs.drain(..jobs.len().div_ceil(2)));
-        self.more.notify_all();
-    }
-}
-
-impl Walk<'_> {
-    /// Every directory's listing, at the place of its number.
-    fn list_all(&self, cache: &StatCache) -> Result<Vec<Listing>> {
-        let shared = Shared {
-            queue: Mutex::new(Queue { busy: 1, ..Queue::default() }),
-            more: Condvar::new(),
-            hungry: AtomicUsize::new(0),
-            next_id: AtomicUsize::new(1),
-        };
-        let mut jobs = vec![Job { id: 0, path: Vec::new(), parents: None }];
-        // A small context is listed before a thread would have started.
-        let mut found = Vec::new();
-        while found.len() < HEAVY {
-            let Some(job) = jobs.pop() else { break };
-            found.push((job.id, self.list(&job, cache, &shared, &mut jobs)));
-        }
-        if !jobs.is_empty() {
-            let threads = parallel::threads();
-            lock(&shared.queue).busy = threads;
-            std::thread::scope(|scope| {
-                let others: Vec<_> = (1..threads)
-                    .map(|_| scope.spawn(|| self.work(cache, &shared, Vec::new())))
-                    .collect();
-                found.extend(self.work(cache, &shared, jobs));
-                for other in others {
-                    match other.join() {
-                        Ok(more) => found.extend(more),
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
-                }
-            });
-        }
-        let queue = shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-        refuse(queue.problems)?;
-        let mut listings: Vec<Listing> = Vec::new();
-        listings.resize_with(shared.next_id.into_inner(), Listing::default);
-        for (id, listing) in found {
-            listings[id] = listing;
-        }
-        Ok(listings)
-    }
-
-    /// Lists directories until none is left anywhere.
-    fn work(
-        &self,
-        cache: &StatCache,
-        shared: &Shared,
-        mut jobs: Vec<Job>,
-    ) -> Vec<(usize, Listing)> {
-        let mut found = Vec::new();
-        while let Some(job) = jobs.pop().or_else(|| shared.take()) {
-            found.push((job.id, self.list(&job, cache, shared, &mut jobs)));
-            if jobs.len() > 1 && shared.hungry.load(Ordering::Relaxed) > 0 {
-                shared.give(&mut jobs);
-            }
-        }
-        found
-    }
-
-    /// Lists one directory; the directories in it become jobs.
-    fn list(&self, job: &Job, cache: &StatCache, shared: &Shared, jobs: &mut Vec<Job>) -> Listing {
-        let mut listing = Listing::default();
-        let mut problems = Vec::new();
-        if let Err(error) = self.entries(job, cache, shared, &mut listing, jobs, &mut problems) {
-            problems.push(format!("{error:#}"));
-        }
-        if !problems.is_empty() {
-            lock(&shared.queue).problems.extend(problems);
-        }
-        listing
-    }
-
-    fn entries(
-        &self,
-        job: &Job,
-        cache: &StatCache,
-        shared: &Shared,
-        listing: &mut Listing,
-        jobs: &mut Vec<Job>,
-        problems: &mut Vec<String>,
-    ) -> Result<()> {
-        let directory = join(self.root, &job.path);
-        let tried = || format!("can't read {}", directory.display());
-        let entries = match std::fs::read_dir(&directory) {
-            // It was there a moment ago; whoever removed it will be noticed by the look after.
-            Err(error) if error.kind() == ErrorKind::NotFound && !job.path.is_empty() => {
-                return Ok(());
-            }
-            entries => entries.with_context(tried)?,
-        };
-        let mut path = job.path.clone();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        let length = path.len();
-        for entry in entries {
-            let entry = entry.with_context(tried)?;
-            let name = entry.file_name();
-            path.truncate(length);
-            path.extend_from_slice(name.as_bytes());
-            let (ignored, parents) = match self.ignore.is_empty() {
-                true => (false, Parents::default()),
-                false => self.ignore.matches(&path, job.parents.as_ref()),
-            };
-            let tried = || format!("can't read {}", entry.path().display());
-            if ignored {
-                let is_directory = entry.file_type().with_context(tried)?.is_dir();
-                if !is_directory || !self.ignore.may_reinclude_below(&path) {
-                    continue;
-                }
-            }
-            if self.leave_out.is_some_and(|left_out| join(self.root, &path) == left_out) {
-                continue;
-            }
-            let meta = match entry.metadata() {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                meta => meta.with_context(tried)?,
-            };
-            let kind = match self.kind(&entry, &meta) {
-                Ok(Some(kind)) => kind,
-                Ok(None) => continue,
-                Err(problem) => {
-                    problems.push(format!("{problem:#}"));
-                    continue;
-                }
-            };
-            let mode = self.mode(&meta, kind);
-            let mut target = Vec::new();
-            let is = match kind {
-                Kind::File => {
-                    let stat = Stat::of(&meta);
-                    cache.find(&stat).map_or(Is::Unknown(stat), Is::Known)
-                }
-                Kind::Directory => {
-                    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                    jobs.push(Job { id, path: path.clone(), parents: Some(parents) });
-                    Is::Directory { id, ignored }
-                }
-                Kind::Symlink => {
-                    target =
-                        entry.path().read_link().with_context(tried)?.into_os_string().into_vec();
-                    Is::Symlink
-                }
-            };
-            listing.add(name.as_bytes(), &target, mode, is);
-        }
-        Ok(())
-    }
-
-    fn mode(&self, meta: &Metadata, kind: Kind) -> u16 {
-        match (self.exact_modes, kind) {
-            (true, Kind::File | Kind::Directory) => (meta.mode() & 0o7777) as u16,
-            _ => normal_mode(meta.mode(), kind),
-        }
-    }
-
-    /// What an entry is; nothing for a socket.
-    fn kind(&self, entry: &DirEntry, meta: &Metadata) -> Result<Option<Kind>> {
-        let kind = meta.file_type();
-        if kind.is_file() {
-            Ok(Some(Kind::File))
-        } else if kind.is_dir() {
-            Ok(Some(Kind::Directory))
-        } else if kind.is_symlink() {
-            Ok(Some(Kind::Symlink))
-        } else if kind.is_socket() {
-            Ok(None)
-        } else {
-            bail!(
-                "{} is a pipe or a device, which no image can be built from; remove it or add it \
-                 to the ignore file",
-                entry.path().display()
-            )
-        }
-    }
-}
-
-impl Listing {
-    fn add(&mut self, name: &[u8], target: &[u8], mode: u16, is: Is) {
-        // A directory's names fit 4 GB: they were all in memory a moment ago.
-        let start = self.names.len() as u32;
-        self.names.extend_from_slice(name);
-        let name_end = self.names.len() as u32;
-        self.names.extend_from_slice(target);
-        self.items.push(Item { start, name_end, end: self.names.len() as u32, mode, is });
-    }
-}
-
-/// Puts a directory's entries, and all below, in order at the end of the tree.
-fn assemble(
-    listings: &mut Vec<Listing>,
-    root: usize,
-    tree: &mut Tree,
-    unknown: &mut Vec<(usize, Stat)>,
-) -> Result<()> {
-    // Directories under way: the path's length before them, their listing, the next item, and the
-    // row that goes again if nothing follows it.
-    struct Open {
-        length: usize,
-        listing: Listing,
-        next: usize,
-        pending: Option<usize>,
-    }
-    let open = |listings: &mut Vec<Listing>, id: usize, length: usize, pending: Option<usize>| {
-        let mut listing = std::mem::take(&mut listings[id]);
-        let Listing { names, items } = &mut listing;
-        let name = |item: &Item| &names[item.start as usize..item.name_end as usize];
-        items.sort_unstable_by(|one, other| name(one).cmp(name(other)));
-        Open { length, listing, next: 0, pending }
-    };
-    let mut path: Vec<u8> = Vec::new();
-    let mut stack = vec![open(listings, root, 0, None)];
-    while let Some(current) = stack.last_mut() {
-        let Some(item) = current.listing.items.get(current.next) else {
-            if current.pending.is_some_and(|row| row + 1 == tree.len()) {
-                tree.pop();
-            }
-            path.truncate(current.length);
-            stack.pop();
-            continue;
-        };
-        current.next += 1;
-        let length = path.len();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        let text = &current.listing.names;
-        path.extend_from_slice(&text[item.start as usize..item.name_end as usize]);
-        let target = &text[item.name_end as usize..item.end as usize];
-        let row = tree.len();
-        let (kind, content) = match &item.is {
-            Is::Known(content) => (Kind::File, *content),
-            Is::Unknown(stat) => {
-                unknown.push((row, *stat));
-                (Kind::File, [0; 32])
-            }
-            Is::Symlink => (Kind::Symlink, [0; 32]),
-            Is::Directory { .. } => (Kind::Directory, [0; 32]),
-        };
-        tree.push(&Entry { path: &path, kind, mode: item.mode, content, target })?;
-        match item.is {
-            Is::Directory { id, ignored } => {
-                let pending = ignored.then_some(row);
-                stack.push(open(listings, id, length, pending));
-            }
-            _ => path.truncate(length),
-        }
-    }
-    Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn refuse(mut problems: Vec<String>) -> Result<()> {
+pub(crate) fn refuse(mut problems: Vec<String>) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -445,8 +105,6 @@ fn refuse(mut problems: Vec<String>) -> Result<()> {
     }
     bail!("{}", problems.join("\n  "))
 }
-
-// --- hashing --------------------------------------------------------------------------------
 
 /// Opens a file for reading; never a link's target, and never waiting for a pipe's other end.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
@@ -494,5 +152,5 @@ pub(crate) fn digest(
 
 /// A path below a root, from its bytes.
 pub(crate) fn join(root: &Path, path: &[u8]) -> PathBuf {
-    root.join(std::ffi::OsStr::from_bytes(path))
+    root.join(OsStr::from_bytes(path))
 }

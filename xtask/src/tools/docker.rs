@@ -67,7 +67,7 @@ pub(crate) struct EngineDirectories<'p> {
 
 /// One question for any number of images. Exit code 1 means that some are missing, and is fine.
 pub(crate) fn inspect_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s> {
-    // One line an image, the fields of `Image` in their order: a thousand images are a megabyte less.
+    // One line an image, the fields of `Image` in their order: much less to read.
     let format = "[{{json .Id}},{{json .RepoTags}},{{json .Size}},{{json .Os}},\
         {{json .Architecture}},{{json .Config}},{{json .RootFS}}]";
     cmd!(sh, "docker image inspect --format {format} {references...}")

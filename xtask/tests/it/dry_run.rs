@@ -53,13 +53,13 @@ fn plain(project: &Project, command: &str) -> String {
         return format!("docker image tag … {}", operands.rsplit(' ').next().unwrap());
     }
     let mut words: Vec<&str> = command.split(' ').collect();
-    if let Some(at) = words.iter().position(|word| *word == "--metadata-file") {
-        words[at + 1] = "…";
+    for (end, shown) in [
+        ("/bake.json", "…/bake.json"),
+        ("/seal.json", "…/seal.json"),
+        ("/image.tar", "…/image.tar"),
+    ] {
+        words.iter_mut().filter(|word| word.ends_with(end)).for_each(|word| *word = shown);
     }
-    let definition = words.iter_mut().filter(|word| word.ends_with("/bake.json"));
-    definition.for_each(|word| *word = "…/bake.json");
-    let archive = words.iter_mut().filter(|word| word.ends_with("/image.tar"));
-    archive.for_each(|word| *word = "…/image.tar");
     words.join(" ")
 }
 
@@ -193,7 +193,7 @@ fn image_build_prints_what_it_then_runs() {
     let project = stack();
     let printed = dry(&project, &["image", "build"]);
     assert_eq!(real(&project, &["image", "build"]), printed);
-    assert_eq!(heads(&printed, 3), ["docker buildx bake", "docker image tag"]);
+    assert_eq!(heads(&printed, 3), ["docker buildx bake", "docker buildx bake", "docker image rm"]);
     assert_eq!(dry(&project, &["image", "build"]), Vec::<String>::new(), "all is fresh");
 
     project.file("docker/base/Dockerfile", "FROM debian:trixie-slim\nRUN echo two > /base\n");
@@ -210,10 +210,10 @@ fn start_restart_and_stop_print_what_they_then_run() {
     let printed = dry(&project, &["start"]);
     assert_eq!(dry(&project, &["dev", "--engine", "docker", "--detach"]), printed);
     assert_eq!(printed[0], "write environments/dev/.env");
-    assert_eq!(printed[3], format!("{COMPOSE} up --no-build --remove-orphans --detach"));
+    assert_eq!(printed[4], format!("{COMPOSE} up --no-build --remove-orphans --detach"));
     let foreground = dry(&project, &["dev", "--engine", "docker"]);
-    assert_eq!(foreground[..3], printed[..3]);
-    assert_eq!(foreground[3], format!("{COMPOSE} up --no-build --remove-orphans"));
+    assert_eq!(foreground[..4], printed[..4]);
+    assert_eq!(foreground[4], format!("{COMPOSE} up --no-build --remove-orphans"));
     assert_eq!(real(&project, &["start"]), printed[1..]);
 
     let printed = dry(&project, &["restart"]);
@@ -248,7 +248,7 @@ fn test_prints_what_it_then_runs() {
     );
     let printed = dry(&project, &["test"]);
     assert_eq!(real(&project, &["test"]), printed);
-    assert_eq!(heads(&printed, 3), ["docker buildx bake", "docker image tag"]);
+    assert_eq!(heads(&printed, 3), ["docker buildx bake", "docker buildx bake", "docker image rm"]);
 }
 
 #[test]

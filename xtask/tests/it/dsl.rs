@@ -97,6 +97,31 @@ impl Project {
         project
     }
 
+    /// Like [`Project::with_stack`], with a base under a name of its own that a test may move.
+    pub(crate) fn with_own_base() -> Project {
+        let project = Project::with_stack();
+        let lock = project.read("docker/stack.lock");
+        let epoch = lock.split('"').nth(1).unwrap().to_owned();
+        project.xtask(&["image", "build", "dev", "base"]).succeeds();
+        // A second no other project has: this process and this project are in it.
+        let number: u32 = project.name[1..].replace('-', "").parse().unwrap_or(7);
+        let own = format!(
+            "{}-01-01T{:02}:{:02}:{:02}Z",
+            2000 + number % 20,
+            number / 20 % 24,
+            number / 480 % 60,
+            number / 28_800 % 60
+        );
+        project.file("docker/stack.lock", lock.replace(&epoch, &own));
+        docker(&["image", "tag", &external(&epoch), &external(&own)]);
+        project
+    }
+
+    /// The private name of the base of [`Project::with_own_base`].
+    pub(crate) fn own_base(&self) -> String {
+        external(self.read("docker/stack.lock").split('"').nth(1).unwrap())
+    }
+
     /// Writes docker/compose.yml: each service on one line.
     pub(crate) fn compose(&self, services: &[(&str, &str)]) -> &Project {
         let list: String =
@@ -206,6 +231,12 @@ impl Project {
         Running { project: self, child, patience: PATIENCE }
     }
 
+    /// The fingerprint alone, by another way than [`Project::fingerprint`].
+    pub(crate) fn inputs(&self, image: &str) -> String {
+        let answer = self.xtask(&["image", "inputs", image, "--fingerprint"]).succeeds();
+        answer.stdout.trim().to_owned()
+    }
+
     /// The exact image that a service of ours would run.
     pub(crate) fn fingerprint(&self, image: &str) -> String {
         let list = self.xtask(&["--json", "image", "list"]).succeeds();
@@ -229,6 +260,11 @@ impl Drop for Project {
         names.sort();
         for environment in names {
             self.remove_containers(&environment);
+        }
+        let lock = fs::read_to_string(self.path("docker/stack.lock")).unwrap_or_default();
+        let shared = fs::read_to_string(repository().join("docker/stack.lock")).unwrap();
+        if let Some(epoch) = lock.split('"').nth(1).filter(|_| lock != shared) {
+            docker(&["image", "rm", &external(epoch)]);
         }
         let images = format!("{}/*", self.name);
         let format = "{{.Repository}}:{{.Tag}}";
@@ -393,6 +429,12 @@ fn wait_for(patience: Duration, what: &str, mut condition: impl FnMut() -> bool)
         assert!(started.elapsed() < patience, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Under which name xtask keeps the tests' external base at an epoch.
+fn external(epoch: &str) -> String {
+    let unique = fingerprint::sha256(format!("debian:trixie-slim {epoch}").as_bytes());
+    format!("stevedore.invalid/external:debian-trixie-slim-{}", &unique[..12])
 }
 
 /// Runs docker to its end: its stdout.

@@ -11,6 +11,7 @@ use std::str::Chars;
 
 use anyhow::{Result, bail};
 
+use super::glance::Needs;
 use super::regexp::Regexp;
 
 #[derive(Debug)]
@@ -35,6 +36,15 @@ impl Rule {
             Form::Suffix => Rule::Suffix(bytes[2..].into()),
             Form::Regexp => Rule::Regexp(Box::new(Regexp::parse(&regexp)?)),
         })
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Rule::Exact(name) => Needs::new(name, name, b""),
+            Rule::Prefix(start) => Needs::new(start, b"", b""),
+            Rule::Suffix(end) => Needs::new(b"", end.strip_prefix(b"/").unwrap_or(end), b""),
+            Rule::Regexp(regexp) => regexp.needs(),
+        }
     }
 
     pub(super) fn matches(&self, path: &[u8]) -> bool {
@@ -94,8 +104,10 @@ fn rewrite(pattern: &str) -> (Form, String) {
             '.' | '+' | '(' | ')' | '$' => regexp.extend(['\\', c]),
             '\\' => {
                 regexp.push(c);
-                regexp.extend(chars.next());
-                form = Form::Regexp;
+                if let Some(next) = chars.next() {
+                    regexp.push(next);
+                    form = Form::Regexp;
+                }
             }
             '[' | ']' => {
                 regexp.push(c);

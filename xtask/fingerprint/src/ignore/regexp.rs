@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 mod class;
 
+use super::glance::Needs;
 use class::Class;
 
 /// Go's bound for one count, and ours for all counts of a pattern together.
@@ -69,6 +70,10 @@ impl Regexp {
             _ => Literals::default(),
         };
         Ok(Regexp { alternatives, literals })
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        Needs::new(&self.literals.start, &self.literals.end, &self.literals.inside)
     }
 
     pub(super) fn matches(&self, path: &[u8]) -> bool {

@@ -75,3 +75,65 @@ fn many_stars_do_not_explode() {
     let path = "a/".repeat(200) + "b";
     assert_eq!(ignored("**/**/**/**/**/**/**/c\n", &[path.as_str()]), Vec::<String>::new());
 }
+
+#[test]
+fn what_the_builder_cannot_take_is_refused_with_its_line() {
+    let long = format!("a\n#{}\n", "x".repeat((64 << 10) - 1));
+    for (patterns, line) in [
+        ("a\n*{2}\n", 2),
+        ("\\q\n", 1),
+        ("[b-a]\n", 1),
+        ("!/\n", 1),
+        ("a\nb\tc\nd\n", 2),
+        (&long, 2),
+        ("a\n\\x41\n", 2),
+        ("\\pL\n", 1),
+    ] {
+        let error = Ignore::parse(patterns.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("line {line}: ")), "{error}");
+    }
+    Ignore::parse(long.replacen('x', "", 1).as_bytes()).unwrap();
+}
+
+#[test]
+fn the_walk_enters_an_ignored_directory_only_for_an_exception_that_leads_there() {
+    let enters = |patterns: &str, path: &str| {
+        Ignore::parse(patterns.as_bytes()).unwrap().may_reinclude_below(path.as_bytes())
+    };
+    assert!(!enters("*\n", "d"));
+    assert!(enters("*\n!d/e/a\n", "d") && enters("*\n!d/e/a\n", "d/e"));
+    assert!(!enters("*\n!d/e/a\n", "e") && !enters("*\n!dd/a\n", "d"));
+    assert!(enters("*\n!d\n", "d") && enters("*\n!d/*\n", "d") && enters("*\n!d/**\n", "d"));
+    assert!(!enters("*\n!d/*\n", "e") && !enters("*\n!d/**\n", "e"));
+    assert!(enters("*\n!**/x\n", "e") && enters("*\n!d/?\n", "e") && enters("*\n!\\[\n", "e"));
+}
+
+#[test]
+fn no_patterns_are_known_as_such() {
+    for (patterns, empty) in [("", true), ("#a\n\n  \r\n", true), ("/ /\n", true), ("/\n", false)] {
+        assert_eq!(Ignore::parse(patterns.as_bytes()).unwrap().is_empty(), empty, "{patterns:?}");
+    }
+    let parents = Ignore::parse(b"a\n").unwrap().matches(b"b", None).1;
+    assert_eq!(parents.0.capacity(), 0, "nothing is allocated where nothing matched");
+}
+
+#[test]
+fn an_ignore_file_serves_many_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Ignore>();
+    is_shared::<super::Parents>();
+}
+
+#[test]
+fn ten_thousand_patterns_and_long_paths_take_no_time_to_speak_of() {
+    let started = std::time::Instant::now();
+    let many: String = (0..10_000).map(|n| format!("{n}/**/q*\n")).collect();
+    let ignore = Ignore::parse(many.as_bytes()).unwrap();
+    for n in 0..100 {
+        assert!(is_ignored(&ignore, format!("{n}/a/b/query").as_bytes()));
+        assert!(!is_ignored(&ignore, format!("{n}/a/b/answer").as_bytes()));
+    }
+    let path = "a/".repeat(2_500) + "b";
+    assert!(ignored("**/a/**/a/**/a/**/a/**/c*\n?{1000}c*{1001\n", &[&path]).is_empty());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}

@@ -42,12 +42,11 @@ struct Outcome {
 /// was built here.
 pub(crate) fn build(ctx: &Ctx, request: &Request, cache: Cache) -> Result<Plan> {
     share::check(request, cache)?;
+    let plan = plan::plan(ctx, request)?;
+    let order: Vec<String> =
+        plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
     let mut outcomes = BTreeMap::new();
-    let result = rounds(ctx, request, cache, &mut outcomes);
-    let order = match &result {
-        Ok(plan) => plan.images.iter().map(|planned| planned.recipe.image.clone()).collect(),
-        Err(_) => outcomes.keys().cloned().collect::<Vec<_>>(),
-    };
+    let result = rounds(ctx, request, cache, plan, &mut outcomes);
     for image in order {
         if let Some(outcome) = outcomes.get(&image) {
             report(ctx, &image, outcome)?;
@@ -60,9 +59,9 @@ fn rounds(
     ctx: &Ctx,
     request: &Request,
     cache: Cache,
+    mut plan: Plan,
     outcomes: &mut BTreeMap<String, Outcome>,
 ) -> Result<Plan> {
-    let mut plan = plan::plan(ctx, request)?;
     // Held from the first look at what a builder left until the last.
     let _lock = match plan.dirty().next() {
         Some(_) => ctx.lock("build")?,
@@ -86,16 +85,14 @@ fn rounds(
         let started = Instant::now();
         let built = builder::build(ctx, request, &plan);
         let seconds = started.elapsed().as_secs_f64();
-        let moved = match built {
-            Err(error) if error.downcast_ref::<Moved>().is_some() => Some(error),
+        match built {
+            Ok(()) => note(outcomes, plan.dirty(), "built", seconds),
+            // Edited between the look and the copy: the next round takes it as it is then.
+            Err(error) if error.downcast_ref::<Moved>().is_some() => {}
             Err(error) => {
                 note(outcomes, plan.dirty(), "failed", seconds);
                 return Err(error);
             }
-            Ok(()) => None,
-        };
-        if moved.is_none() {
-            note(outcomes, plan.dirty(), "built", seconds);
         }
         if ctx.dry_run {
             return Ok(plan);
@@ -123,7 +120,7 @@ fn ensure_externals(ctx: &Ctx, request: &Request, plan: Plan) -> Result<Plan> {
     if ctx.dry_run || externals.is_empty() { Ok(plan) } else { plan::plan(ctx, request) }
 }
 
-/// The first word about an image stands, unless it was only "fresh" or "failed".
+/// Keeps what became of some images. What an earlier round built or pulled is fresh in the next.
 fn note<'p>(
     outcomes: &mut BTreeMap<String, Outcome>,
     images: impl IntoIterator<Item = &'p Planned>,
@@ -133,7 +130,6 @@ fn note<'p>(
     for planned in images {
         let image = &planned.recipe.image;
         let earlier = outcomes.get(image).map(|outcome| (outcome.status, outcome.seconds));
-        // What was built in an earlier round is fresh in the next.
         if let (Some(("built" | "pulled", _)), "fresh") = (earlier, status) {
             continue;
         }

@@ -7,11 +7,11 @@
 //! anew:
 //!
 //! ```text
-//! STEVEDORE_RECORD=1 cargo test --package xtask fingerprint::ignore
+//! STEVEDORE_RECORD=1 cargo test --workspace ignore::tests::oracle
 //! ```
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::Ignore;
@@ -86,6 +86,7 @@ const NAMED: &[(&[u8], &[&[u8]])] = &[
     (b"[+-9]*[c-]\n", &[b".c"]),
     (b"[^+-9]*[c-]\n", &[b"ac", b".c"]),
     (b"a*b*[c\n", &[b"abc"]),
+    (b"a\n\xef\xbb\xbf**/\\\n", &[b"a", b"$", b"\xbf**/\\"]),
     // Characters that the rewriting leaves to the regular expression.
     (b"a|b*\n", &[b"axx", b"xb", b"b", b"bc", b"xx", b"a|bc"]),
     (b"a|b\n", &[b"a", b"b", b"a|b"]),
@@ -366,8 +367,11 @@ impl Tally {
     }
 }
 
-fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(path)
+/// A file of `xtask/tests/oracle`, from whichever crate this is compiled in.
+fn oracle(file: &str) -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut found = above.map(|root| root.join("xtask/tests/oracle"));
+    found.find(|path| path.is_dir()).unwrap().join(file)
 }
 
 /// Asks the real patternmatcher.
@@ -375,7 +379,7 @@ fn repository(path: &str) -> std::path::PathBuf {
 fn ask(cases: &[String]) -> String {
     let mut child = Command::new("go")
         .arg("run")
-        .arg(repository("ignore.go"))
+        .arg(oracle("ignore.go"))
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")
         .stdin(Stdio::piped())
@@ -407,7 +411,7 @@ fn record(path: &Path) {
 
 #[test]
 fn recorded_verdicts_of_the_real_patternmatcher_are_ours() {
-    let path = repository("ignore.recorded");
+    let path = oracle("ignore.recorded");
     if variable("STEVEDORE_RECORD").is_some() {
         record(&path);
     }
