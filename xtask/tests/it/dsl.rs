@@ -114,6 +114,7 @@ impl Project {
         );
         project.file("docker/stack.lock", lock.replace(&epoch, &own));
         docker(&["image", "tag", &external(&epoch), &external(&own)]);
+        fs::remove_dir_all(project.path(".stevedore")).unwrap();
         project
     }
 

@@ -20,4 +20,5 @@ mod images;
 mod recipe;
 mod secrets;
 mod services;
+mod shared_cache;
 mod tidy;

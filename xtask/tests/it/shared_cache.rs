@@ -1,0 +1,226 @@
+//! Images shared through a registry: what is there is pulled instead of built, and nothing that is
+//! forged or damaged, there or here, counts as fresh.
+
+use std::process::Command;
+
+use crate::dsl::{Project, docker, engine, file_in_image, repository, wait_until};
+
+/// A registry in a container, gone with the test.
+struct Registry {
+    container: String,
+    image: String,
+    address: String,
+}
+
+impl Registry {
+    /// Debian's own, from this repository's Dockerfile.
+    fn start(project: &Project) -> Registry {
+        for file in ["docker/registry/Dockerfile", "docker/registry/config.yml"] {
+            project.file(file, std::fs::read(repository().join(file)).unwrap());
+        }
+        project.compose(&[("registry", "{build: docker/registry}")]);
+        project.xtask(&["image", "build", "dev", "registry"]).succeeds();
+        let image = project.reference("registry");
+        let run = ["container", "run", "--detach", "--publish", "127.0.0.1:0:5000", &image];
+        let container = docker(&run).trim().to_owned();
+        let port = docker(&["container", "port", &container, "5000"]);
+        let address = port.trim().to_owned();
+        let registry = Registry { container, image, address };
+        wait_until("the registry", || registry.get("/v2/").starts_with('2'));
+        registry
+    }
+
+    /// The status of an answer, and all of it.
+    fn get(&self, path: &str) -> String {
+        let output = Command::new("curl")
+            .args(["--silent", "--write-out", "%{stderr}%{http_code}"])
+            .arg(format!("http://{}{path}", self.address))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// The name under which an image of ours lies there.
+    fn name(&self, reference: &str) -> String {
+        format!("{}/cache/{reference}", self.address)
+    }
+
+    /// Puts another image where ours should be.
+    fn replace(&self, reference: &str, image: &str) {
+        let name = self.name(reference);
+        docker(&["image", "tag", image, &name]);
+        docker(&["image", "push", "--quiet", &name]);
+        docker(&["image", "rm", &name]);
+    }
+
+    /// Runs a shell command where the registry keeps its files.
+    fn inside(&self, script: &str) {
+        let arguments = ["container", "exec", &self.container, "sh", "-c", script];
+        assert!(Command::new("docker").args(arguments).status().unwrap().success(), "{script}");
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        docker(&["container", "rm", "--force", "--volumes", &self.container]);
+        docker(&["image", "rm", "--force", &self.image]);
+    }
+}
+
+/// A project that shares through a registry of its own, on a base of its own.
+fn shared() -> (Project, Registry) {
+    let helper = Project::with_stack();
+    let registry = Registry::start(&helper);
+    let project = Project::with_own_base();
+    let settings = format!("[registry]\nrepository = \"{}/cache\"\n", registry.address);
+    project.file("environments/dev/environment.toml", settings);
+    (project, registry)
+}
+
+/// Forgets all images of a project, its base and what it remembers: as if on another machine.
+fn forget(project: &Project) {
+    for image in ["app", "base"] {
+        docker(&["image", "rm", "--force", &project.reference(image)]);
+    }
+    docker(&["image", "rm", "--force", &project.own_base()]);
+    std::fs::remove_dir_all(project.path(".stevedore")).unwrap();
+}
+
+#[test]
+fn a_machine_without_images_pulls_all_and_builds_nothing() {
+    engine!();
+    let (mut project, registry) = shared();
+    let built = project.xtask(&["--json", "image", "build", "--cache=write"]).succeeds();
+    assert_eq!(built.images(), ["base built: never built here", "app built: never built here"]);
+    forget(&project);
+    project.xtask(&["plan"]).succeeds().prints("build  app ");
+    project.xtask(&["plan", "--cache=read"]).succeeds().prints("pull   app ");
+
+    project.log_docker();
+    let pulled = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+    assert_eq!(pulled.images(), ["base pulled: never built here", "app pulled: never built here"]);
+    let calls = project.calls();
+    assert!(!calls.iter().any(|call| call.contains("bake")), "{calls:?}");
+    assert_eq!(file_in_image(&project.reference("app"), "/app/source.txt"), "one\n");
+    let again = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+    assert_eq!(again.images(), ["base fresh", "app fresh"]);
+    let list = docker(&["image", "ls", "--format", "{{.Repository}}"]);
+    assert!(!list.contains(&registry.address), "no name of the registry stays here: {list}");
+
+    // What the registry lacks is built, and `image pull` says so instead.
+    project.file("app/source.txt", "two\n");
+    project.xtask(&["image", "pull"]).exits(4).prints("missing app").says("image build dev");
+    let images = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds().images();
+    assert_eq!(images[1], "app built: never built here");
+
+    // A registry that does not answer costs the speed only.
+    docker(&["container", "stop", "--time", "1", &registry.container]);
+    project.file("app/source.txt", "three\n");
+    let answer = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+    assert_eq!(answer.images()[1], "app built: app/source.txt changed");
+    answer.says("going on without the registry");
+}
+
+#[test]
+fn forged_and_damaged_entries_of_the_registry_are_refused() {
+    engine!();
+    let (project, registry) = shared();
+    project.xtask(&["image", "build", "--cache=write"]).succeeds();
+    let app = project.reference("app");
+    let old = project.reference("app");
+    project.file("app/source.txt", "two\n");
+    project.xtask(&["image", "build", "--cache=write"]).succeeds();
+    let new = project.reference("app");
+    let forgeries = forgeries(&project, &new, &old);
+    for (what, forgery, words) in &forgeries {
+        registry.replace(&new, forgery);
+        let base = project.reference("base");
+        docker(&["image", "rm", "--force", &new]);
+        let answer = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+        assert_eq!(answer.images(), ["base fresh", "app built: the image is gone"], "{what}");
+        answer.says("refused the registry's").says(words);
+        assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
+        assert!(!docker(&["image", "inspect", "--format", "{{.Id}}", &base]).is_empty());
+    }
+    assert_eq!(forgeries.len(), 6);
+
+    // The true image again, then its bytes damaged where they lie.
+    registry.replace(&new, &new);
+    let data = "cd /var/lib/docker-registry/docker/registry/v2/blobs/sha256 &&";
+    let config = docker(&["image", "inspect", "--format", "{{.Id}}", &new]);
+    let config = config.trim().trim_start_matches("sha256:");
+    for (what, script) in [
+        ("a blob cut short", format!("{data} f=$(ls -d */{config}/data) && truncate -s 100 $f")),
+        ("a blob that is gone", format!("{data} rm -r */{config}")),
+    ] {
+        registry.inside(&script);
+        docker(&["image", "rm", "--force", &new]);
+        let builder = ["builder", "prune", "--force", "--filter", "id=none"];
+        docker(&builder);
+        let answer = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+        assert_eq!(answer.images()[1], "app built: the image is gone", "{what}");
+        assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
+    }
+    docker(&["image", "rm", "--force", &app]);
+}
+
+#[test]
+fn forged_local_entries_are_refused() {
+    engine!();
+    let project = Project::with_stack();
+    project.xtask(&["image", "build"]).succeeds();
+    let old = project.reference("app");
+    project.file("app/source.txt", "two\n");
+    project.xtask(&["image", "build"]).succeeds();
+    let new = project.reference("app");
+    for (what, forgery, words) in forgeries(&project, &new, &old) {
+        docker(&["image", "tag", &forgery, &new]);
+        let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+        assert_eq!(
+            images,
+            ["base fresh", &format!("app built: its tag holds an {words}")],
+            "{what}"
+        );
+        assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
+    }
+}
+
+/// Images that claim to be `new`: what each is, its name, and why it is refused.
+fn forgeries(project: &Project, new: &str, old: &str) -> Vec<(&'static str, String, &'static str)> {
+    let name = |kind: &str| format!("{}/forged:{kind}", project.name);
+    let make = |kind: &str, dockerfile: &str, platform: &str| {
+        project.file("forge/Dockerfile", dockerfile).file("forge/extra", "extra\n");
+        let output = Command::new("docker")
+            .args(["build", "--quiet", "--tag", &name(kind), "--platform", platform, "forge"])
+            .current_dir(project.root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        name(kind)
+    };
+    let here = docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
+    let here = here.trim();
+    let container = docker(&["container", "create", new, "true"]);
+    project.file("forge/changed", "changed\n");
+    let changed = project.path("forge/changed");
+    let inside = format!("{}:/app/source.txt", container.trim());
+    docker(&["container", "cp", changed.to_str().unwrap(), &inside]);
+    docker(&["container", "commit", container.trim(), &name("commit")]);
+    docker(&["container", "rm", container.trim()]);
+    let labels = "{{range $k, $v := .Config.Labels}}LABEL {{$k}}={{$v}}\n{{end}}";
+    let labels = docker(&["image", "inspect", "--format", labels, new]);
+    let not_from = "image that was not built from these inputs";
+    let changed = "image that was changed after it was built";
+    vec![
+        ("an image of nobody", make("bare", "FROM scratch\nCOPY extra /\n", here), not_from),
+        ("an earlier build of the same image", old.to_owned(), not_from),
+        ("a child of it", make("child", &format!("FROM {new}\nCOPY extra /app/\n"), here), changed),
+        ("a container of it, committed", name("commit"), changed),
+        ("it with another setting", make("env", &format!("FROM {new}\nENV A=1\n"), here), changed),
+        (
+            "another image with its labels",
+            make("labels", &format!("FROM {old}\n{labels}"), here),
+            changed,
+        ),
+    ]
+}
