@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, FileTimes, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -72,7 +72,10 @@ pub fn stage(
 ) -> Result<Option<Vec<u8>>> {
     let tried = || format!("can't prepare {}", staging.display());
     let there = look(staging, cache).with_context(tried)?;
-    let changes = changes(&there.tree, wanted);
+    // Somebody may have put what is wanted now into a file that has the time of what was there.
+    let changes = changes(&there.tree, wanted, |row, entry| {
+        there.hashed.binary_search(&row).is_ok() && !has_its_time(staging, entry)
+    });
     if changes.is_empty() {
         return Ok(there.cache);
     }
@@ -108,7 +111,8 @@ impl Changes {
     }
 }
 
-fn changes(there: &Tree, wanted: &Tree) -> Changes {
+/// `unfit` says which rows of `there` that are as wanted have to be made anew all the same.
+fn changes(there: &Tree, wanted: &Tree, unfit: impl Fn(usize, &Entry<'_>) -> bool) -> Changes {
     use std::cmp::Ordering;
     let mut changes = Changes::default();
     let (mut old, mut new) = (0, 0);
@@ -123,7 +127,7 @@ fn changes(there: &Tree, wanted: &Tree) -> Changes {
             Ordering::Greater => changes.make.push(new),
             Ordering::Equal => {
                 let (before, after) = (there.get(old), wanted.get(new));
-                if (Entry { mode: after.mode, ..before }) != after {
+                if (Entry { mode: after.mode, ..before }) != after || unfit(old, &after) {
                     changes.remove.push(old);
                     changes.make.push(new);
                 } else if before.mode != after.mode {
@@ -213,6 +217,11 @@ fn nanoseconds(content: &Digest) -> u32 {
     u32::from_be_bytes([content[0], content[1], content[2], content[3]]) % 1_000_000_000
 }
 
+fn has_its_time(staging: &Path, entry: &Entry<'_>) -> bool {
+    let meta = join(staging, entry.path).symlink_metadata();
+    meta.is_ok_and(|meta| meta.mtime_nsec() == i64::from(nanoseconds(&entry.content)))
+}
+
 /// What was just copied, for the stat cache: nobody else writes here, so the content is known. Only
 /// the clock has to move on, so that a write from now on would show.
 fn remember(changes: &Changes, wanted: &Tree, staging: &Path) -> Result<Vec<Record>> {
@@ -242,7 +251,7 @@ fn remember(changes: &Changes, wanted: &Tree, staging: &Path) -> Result<Vec<Reco
 /// `received` is the archive of an image that copies the whole context.
 pub fn received_differences(wanted: &Tree, received: &Tree) -> Vec<String> {
     let mut differences = Vec::new();
-    let found = changes(received, wanted);
+    let found = changes(received, wanted, |_, _| false);
     let made: BTreeSet<&[u8]> = found.make.iter().map(|&row| wanted.get(row).path).collect();
     for &row in &found.remove {
         let path = received.get(row).path;

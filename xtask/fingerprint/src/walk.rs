@@ -34,6 +34,8 @@ pub struct Walk<'w> {
 /// What was found, and what to remember.
 pub struct Walked {
     pub tree: Tree,
+    /// Rows of the files that the cache did not know, in order.
+    pub(crate) hashed: Vec<usize>,
     /// The stat cache as it should be stored, when that has changed.
     pub cache: Option<Vec<u8>>,
 }
@@ -59,7 +61,8 @@ impl Walk<'_> {
         let clock = if unknown.is_empty() { None } else { scratch.and_then(Clock::of) };
         let records = self.hash(&mut tree, &unknown, clock)?;
         let cache = cache.updated(&records);
-        Ok(Walked { tree, cache })
+        let hashed = unknown.into_iter().map(|(row, _)| row).collect();
+        Ok(Walked { tree, hashed, cache })
     }
 
     fn hash(

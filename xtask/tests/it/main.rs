@@ -9,6 +9,7 @@
 mod dsl;
 
 mod bad_input;
+mod campaign;
 mod cli;
 mod dotenv;
 mod dry_run;
