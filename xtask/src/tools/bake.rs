@@ -17,11 +17,8 @@ pub(crate) struct Definition {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Target {
     pub(crate) context: PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) dockerfile: Option<PathBuf>,
-    /// Instructions that lie in no file.
-    #[serde(rename = "dockerfile-inline", skip_serializing_if = "Option::is_none")]
-    pub(crate) inline: Option<String>,
+    /// Always a file: of instructions in the definition itself, buildx leaves copies behind.
+    pub(crate) dockerfile: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
     pub(crate) args: BTreeMap<String, String>,

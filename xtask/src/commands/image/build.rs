@@ -82,18 +82,7 @@ fn rounds(
             let edited: Vec<String> = plan.dirty().map(Planned::reason).collect();
             bail!("somebody edits faster than images are built ({})", edited.join("; "));
         }
-        let started = Instant::now();
-        let built = builder::build(ctx, request, &plan);
-        let seconds = started.elapsed().as_secs_f64();
-        match built {
-            Ok(()) => note(outcomes, plan.dirty(), "built", seconds),
-            // Edited between the look and the copy: the next round takes it as it is then.
-            Err(error) if error.downcast_ref::<Moved>().is_some() => {}
-            Err(error) => {
-                note(outcomes, plan.dirty(), "failed", seconds);
-                return Err(error);
-            }
-        }
+        build_dirty(ctx, request, &plan, outcomes)?;
         if ctx.dry_run {
             return Ok(plan);
         }
@@ -107,6 +96,33 @@ fn rounds(
         share::push(ctx, request, &plan)?;
     }
     Ok(plan)
+}
+
+/// Builds what is dirty. Of what was edited between the look and the copy nothing is built: the
+/// next round takes it as it is then.
+fn build_dirty(
+    ctx: &Ctx,
+    request: &Request,
+    plan: &Plan,
+    outcomes: &mut BTreeMap<String, Outcome>,
+) -> Result<()> {
+    let mut dirty: Vec<&Planned> = plan.dirty().collect();
+    while !dirty.is_empty() {
+        let later = dirty.split_off(dirty.len().min(builder::MOST));
+        let started = Instant::now();
+        let built = builder::build(ctx, request, &dirty);
+        let seconds = started.elapsed().as_secs_f64();
+        match built {
+            Ok(()) => note(outcomes, dirty, "built", seconds),
+            Err(error) if error.downcast_ref::<Moved>().is_some() => return Ok(()),
+            Err(error) => {
+                note(outcomes, dirty.into_iter().chain(later), "failed", seconds);
+                return Err(error);
+            }
+        }
+        dirty = later;
+    }
+    Ok(())
 }
 
 /// Gets the external bases of what is dirty. Once they are here their content is known, and

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use fingerprint::stage::{self, Moved};
 use fingerprint::{Record, StatCache, sha256};
 
-use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Plan, Planned, Request};
+use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
 use super::{external, inputs, verify};
 use crate::commands::doctor;
 use crate::ctx::Ctx;
@@ -21,6 +21,8 @@ use crate::tools::{bake, docker};
 
 /// How much of a step's heading is shown, in characters.
 const STEP_WIDTH: usize = 100;
+/// Most images in one call: an engine that is asked for hundreds at once forgets some and fails.
+pub(crate) const MOST: usize = 50;
 /// The secret by which a build step that talks TLS gets this machine's certificates.
 const CERTIFICATES: &str = "certificates";
 
@@ -34,16 +36,16 @@ impl std::fmt::Display for BuilderFailed {
     }
 }
 
-/// Builds what is dirty, in one call, then labels and tags it. Fails with [`Moved`] when a file was
-/// edited since the plan was made.
-pub(crate) fn build(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
-    for planned in plan.dirty() {
+/// Builds images in one call, then labels and tags them; what they are built from is fresh or
+/// among them. Fails with [`Moved`] when a file was edited since the plan was made.
+pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result<()> {
+    for planned in images {
         ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason()));
     }
     let workshop = Workshop::open(ctx)?;
     let mut definition = bake::Definition::default();
-    for planned in plan.dirty() {
-        let target = target(ctx, request, plan, planned, &workshop)?;
+    for planned in images {
+        let target = target(ctx, request, images, planned, &workshop)?;
         if request.verified {
             verify::add_targets(ctx, planned, &target, &workshop, &mut definition)?;
         }
@@ -51,14 +53,14 @@ pub(crate) fn build(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
     }
     let file = workshop.path("bake.json");
     let cmd = write_definition(ctx, &file, &definition)?;
-    let names: Vec<&str> = plan.dirty().map(|planned| planned.recipe.image.as_str()).collect();
+    let names: Vec<&str> = images.iter().map(|planned| planned.recipe.image.as_str()).collect();
     run(ctx, cmd, &names.join(", ")).map_err(|error| explain_failure(ctx, error))?;
     if request.verified && !ctx.dry_run {
-        for planned in plan.dirty() {
+        for planned in images {
             verify::check(ctx, planned, &building(ctx, request, planned), &workshop)?;
         }
     }
-    seal(ctx, request, plan, &workshop)
+    seal(ctx, request, images, &workshop)
 }
 
 /// A directory for one build, gone afterwards.
@@ -88,6 +90,18 @@ impl Workshop {
         let unique = directory.file_name().unwrap_or_default().to_string_lossy();
         self.path(&format!("{name}-{unique}"))
     }
+
+    /// Instructions as a file: where it lies. A private copy holds no ignored file any more, so an
+    /// empty ignore file stands beside it, which counts instead of the context's own.
+    pub(crate) fn dockerfile(&self, ctx: &Ctx, name: &str, text: &[u8]) -> Result<PathBuf> {
+        let directory = self.unique(&format!("{name}-dockerfile"));
+        let path = directory.join("Dockerfile");
+        if !ctx.dry_run {
+            ctx.write_cache(&path, text)?;
+            ctx.write_cache(&directory.join("Dockerfile.dockerignore"), b"")?;
+        }
+        Ok(path)
+    }
 }
 
 /// The name of an image until it is known to be what it should be. It keeps the image from being
@@ -101,12 +115,11 @@ pub(crate) fn building(ctx: &Ctx, request: &Request, planned: &Planned) -> Strin
 fn target(
     ctx: &Ctx,
     request: &Request,
-    plan: &Plan,
+    images: &[&Planned],
     planned: &Planned,
     workshop: &Workshop,
 ) -> Result<bake::Target> {
     let recipe = &planned.recipe;
-    let instructions = workshop.unique(&format!("{}-dockerfile", recipe.image));
     let context = workshop.path(&stage::name(
         &ctx.root,
         &recipe.image,
@@ -116,14 +129,23 @@ fn target(
     if !ctx.dry_run {
         let staged = stage_context(ctx, planned)?;
         std::os::unix::fs::symlink(staged, &context)?;
-        write_instructions(ctx, planned, &instructions)?;
     }
+    let name = &recipe.dockerfile;
+    let instructions =
+        std::fs::read(ctx.root.join(name)).with_context(|| format!("can't read {name}"))?;
+    if sha256(&instructions) != planned.inputs.dockerfile {
+        return Err(Moved(name.clone()).into());
+    }
+    let dockerfile = workshop.dockerfile(ctx, &recipe.image, &instructions)?;
     let mut contexts = BTreeMap::new();
     for base in &recipe.bases {
-        let fresh = plan.of(base).filter(|base| base.found.is_some());
-        let source = match fresh {
-            Some(base) => format!("docker-image://{}", base.reference),
-            None => format!("target:{base}"),
+        let beside = images.iter().any(|planned| planned.recipe.image == *base);
+        let fingerprint = &planned.inputs.bases[base];
+        let source = match beside {
+            true => format!("target:{base}"),
+            false => {
+                format!("docker-image://{}", plan::reference(&request.stack, base, fingerprint))
+            }
         };
         contexts.insert(base.clone(), source);
     }
@@ -135,7 +157,7 @@ fn target(
     let secret = certificates.map(|path| format!("id={CERTIFICATES},src={}", path.display()));
     Ok(bake::Target {
         context,
-        dockerfile: Some(instructions.join("Dockerfile")),
+        dockerfile,
         target: recipe.target.clone(),
         args: recipe.args.clone(),
         contexts,
@@ -160,18 +182,6 @@ fn stage_context(ctx: &Ctx, planned: &Planned) -> Result<PathBuf> {
         ctx.write_cache(&cache_path, &bytes)?;
     }
     Ok(staging)
-}
-
-/// Copies the Dockerfile that was hashed. The copy of the context holds no ignored file any more,
-/// so an empty ignore file stands beside it.
-fn write_instructions(ctx: &Ctx, planned: &Planned, directory: &Path) -> Result<()> {
-    let name = &planned.recipe.dockerfile;
-    let bytes = std::fs::read(ctx.root.join(name)).with_context(|| format!("can't read {name}"))?;
-    if sha256(&bytes) != planned.inputs.dockerfile {
-        return Err(Moved(name.clone()).into());
-    }
-    ctx.write_cache(&directory.join("Dockerfile"), &bytes)?;
-    ctx.write_cache(&directory.join("Dockerfile.dockerignore"), b"")
 }
 
 /// The call to the builder for all targets of a definition.
@@ -218,14 +228,15 @@ fn explain_failure(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
 
 /// Labels what was built with what it is and what it holds, gives it the tag that counts, and
 /// records its inputs.
-fn seal(ctx: &Ctx, request: &Request, plan: &Plan, workshop: &Workshop) -> Result<()> {
-    let names: Vec<String> = plan.dirty().map(|planned| building(ctx, request, planned)).collect();
+fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) -> Result<()> {
+    let names: Vec<String> = images.iter().map(|planned| building(ctx, request, planned)).collect();
     let built = if ctx.dry_run { BTreeMap::new() } else { plan::inspect(ctx, &names)? };
     let context = workshop.unique("nothing");
     ctx.state_directory(&context)?;
+    let dockerfile = workshop.dockerfile(ctx, "seal", b"FROM built\n")?;
     let mut definition = bake::Definition::default();
     let mut contents = BTreeMap::new();
-    for (planned, name) in plan.dirty().zip(&names) {
+    for (planned, name) in images.iter().zip(&names) {
         let image = &planned.recipe.image;
         let content = match built.get(name) {
             Some(built) => built.content(),
@@ -239,7 +250,7 @@ fn seal(ctx: &Ctx, request: &Request, plan: &Plan, workshop: &Workshop) -> Resul
         ];
         let target = bake::Target {
             context: context.clone(),
-            inline: Some("FROM built\n".into()),
+            dockerfile: dockerfile.clone(),
             contexts: BTreeMap::from([("built".into(), format!("docker-image://{name}"))]),
             labels: labels.map(|(name, value)| (name.to_owned(), value.clone())).into(),
             platforms: vec![planned.inputs.platform.clone()],
@@ -257,7 +268,7 @@ fn seal(ctx: &Ctx, request: &Request, plan: &Plan, workshop: &Workshop) -> Resul
     if ctx.dry_run {
         return Ok(());
     }
-    for planned in plan.dirty() {
+    for planned in images {
         let image = &planned.recipe.image;
         let record = Record {
             fingerprint: planned.fingerprint.clone(),

@@ -36,12 +36,13 @@ pub(crate) fn add_targets(
     let all = Some("FROM scratch\nCOPY . /\n".to_owned());
     let direct = dockerfile::direct_copies(&text, recipe.target.as_deref());
     // No image can have a name with an underscore.
-    for (kind, inline) in [("received", all), ("direct", direct)] {
-        let Some(inline) = inline else { continue };
+    for (kind, text) in [("received", all), ("direct", direct)] {
+        let Some(text) = text else { continue };
         let archive = archive(workshop, kind, planned);
+        let dockerfile = format!("{}-{kind}", recipe.image);
         let look = bake::Target {
             context: target.context.clone(),
-            inline: Some(inline),
+            dockerfile: workshop.dockerfile(ctx, &dockerfile, text.as_bytes())?,
             args: target.args.clone(),
             platforms: target.platforms.clone(),
             output: vec![format!("type=tar,dest={}", archive.display())],
