@@ -23,6 +23,7 @@
 //! make everybody's first build pay for, and the benchmark can call it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,7 @@ pub struct Inputs {
     pub externals: BTreeMap<String, String>,
     /// The context.
     #[serde(skip)]
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
 }
 
 impl Inputs {
@@ -133,7 +134,7 @@ impl Record {
     pub fn parse(text: &str) -> Result<Record> {
         let (head, tree) = text.split_once('\n').context("only one line")?;
         let mut record: Record = serde_json::from_str(head)?;
-        record.inputs.tree = Tree::parse(tree)?;
+        record.inputs.tree = Arc::new(Tree::parse(tree)?);
         anyhow::ensure!(record.inputs.fingerprint() == record.fingerprint, "it was damaged");
         Ok(record)
     }

@@ -8,16 +8,16 @@ use std::fs::{DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
 use crate::ignore::Parents;
+use crate::parallel;
 use crate::stats::{Stat, StatCache};
 use crate::tree::{Entry, Kind, Tree, normal_mode};
 use crate::walk::{HEAVY, Walk, join, refuse};
-use crate::{Digest, parallel};
 
 struct Job {
     id: usize,
@@ -31,6 +31,8 @@ struct Job {
 pub(crate) struct Listing {
     names: Vec<u8>,
     items: Vec<Item>,
+    /// The files that the cache does not know.
+    unknown: Vec<Stat>,
 }
 
 struct Item {
@@ -43,15 +45,14 @@ struct Item {
 }
 
 enum Is {
-    Known(Digest),
-    Unknown(Stat),
+    /// The number of the cache's record.
+    Known(u32),
+    /// The place in [`Listing::unknown`].
+    Unknown(u32),
     /// A symlink; its target is behind the name.
     Symlink,
     /// The listing's number; `ignored` ones count only for what they hold.
-    Directory {
-        id: usize,
-        ignored: bool,
-    },
+    Directory { id: u32, ignored: bool },
 }
 
 /// What the threads share. Each works on directories of its own and gives some away only when
@@ -61,7 +62,7 @@ struct Shared {
     more: Condvar,
     /// Threads that wait for work.
     hungry: AtomicUsize,
-    next_id: AtomicUsize,
+    next_id: AtomicU32,
 }
 
 #[derive(Default)]
@@ -106,7 +107,7 @@ impl Walk<'_> {
             queue: Mutex::new(Queue { busy: 1, ..Queue::default() }),
             more: Condvar::new(),
             hungry: AtomicUsize::new(0),
-            next_id: AtomicUsize::new(1),
+            next_id: AtomicU32::new(1),
         };
         let mut jobs = vec![Job { id: 0, path: Vec::new(), parents: None }];
         // A small context is listed before a thread would have started.
@@ -134,7 +135,7 @@ impl Walk<'_> {
         let queue = shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         refuse(queue.problems)?;
         let mut listings: Vec<Listing> = Vec::new();
-        listings.resize_with(shared.next_id.into_inner(), Listing::default);
+        listings.resize_with(shared.next_id.into_inner() as usize, Listing::default);
         for (id, listing) in found {
             listings[id] = listing;
         }
@@ -200,6 +201,9 @@ impl Walk<'_> {
             path.push(b'/');
         }
         let length = path.len();
+        let mut near = 0;
+        let left_out = self.leave_out.and_then(|path| path.strip_prefix(self.root).ok());
+        let left_out = left_out.map(|path| path.as_os_str().as_bytes());
         for entry in entries {
             let entry = entry.with_context(tried)?;
             let name = entry.file_name();
@@ -216,7 +220,7 @@ impl Walk<'_> {
                     continue;
                 }
             }
-            if self.leave_out.is_some_and(|left_out| join(self.root, &path) == left_out) {
+            if left_out.is_some_and(|left_out| path == left_out) {
                 continue;
             }
             let meta = match entry.metadata() {
@@ -236,11 +240,12 @@ impl Walk<'_> {
             let is = match kind {
                 Kind::File => {
                     let stat = Stat::of(&meta);
-                    cache.find(&stat).map_or(Is::Unknown(stat), Is::Known)
+                    let known = cache.find(&stat, &mut near).map(Is::Known);
+                    known.unwrap_or_else(|| listing.unknown(stat))
                 }
                 Kind::Directory => {
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                    jobs.push(Job { id, path: path.clone(), parents: Some(parents) });
+                    jobs.push(Job { id: id as usize, path: path.clone(), parents: Some(parents) });
                     Is::Directory { id, ignored }
                 }
                 Kind::Symlink => {
@@ -283,6 +288,11 @@ impl Walk<'_> {
 }
 
 impl Listing {
+    fn unknown(&mut self, stat: Stat) -> Is {
+        self.unknown.push(stat);
+        Is::Unknown(self.unknown.len() as u32 - 1)
+    }
+
     fn add(&mut self, name: &[u8], target: &[u8], mode: u16, is: Is) {
         // A directory's names fit 4 GB: they were all in memory a moment ago.
         let start = self.names.len() as u32;
@@ -296,6 +306,7 @@ impl Listing {
 /// Puts all entries in order; `unknown` gets the rows whose content is yet to be read.
 pub(crate) fn assemble(
     mut listings: Vec<Listing>,
+    cache: &StatCache,
     tree: &mut Tree,
     unknown: &mut Vec<(usize, Stat)>,
 ) -> Result<()> {
@@ -309,7 +320,7 @@ pub(crate) fn assemble(
     }
     let open = |listings: &mut Vec<Listing>, id: usize, length: usize, pending: Option<usize>| {
         let mut listing = std::mem::take(&mut listings[id]);
-        let Listing { names, items } = &mut listing;
+        let Listing { names, items, .. } = &mut listing;
         let name = |item: &Item| &names[item.start as usize..item.name_end as usize];
         items.sort_unstable_by(|one, other| name(one).cmp(name(other)));
         Open { length, listing, next: 0, pending }
@@ -335,9 +346,9 @@ pub(crate) fn assemble(
         let target = &text[item.name_end as usize..item.end as usize];
         let row = tree.len();
         let (kind, content) = match &item.is {
-            Is::Known(content) => (Kind::File, *content),
-            Is::Unknown(stat) => {
-                unknown.push((row, *stat));
+            Is::Known(record) => (Kind::File, cache.content(*record)),
+            Is::Unknown(at) => {
+                unknown.push((row, current.listing.unknown[*at as usize]));
                 (Kind::File, [0; 32])
             }
             Is::Symlink => (Kind::Symlink, [0; 32]),
@@ -347,7 +358,7 @@ pub(crate) fn assemble(
         match item.is {
             Is::Directory { id, ignored } => {
                 let pending = ignored.then_some(row);
-                stack.push(open(&mut listings, id, length, pending));
+                stack.push(open(&mut listings, id as usize, length, pending));
             }
             _ => path.truncate(length),
         }

@@ -60,18 +60,21 @@ pub fn name(root: &Path, image: &str, context: &str, tree: &Tree) -> String {
 }
 
 /// Makes `staging` hold exactly what `wanted` says, copying what differs from `source`; the stat
-/// cache of the copy, where it has changed.
+/// cache of the copy, where it has changed and is to be kept at `cache_path`.
 ///
+/// Nobody but the owner may look into the copy: modes are opened up there for the image's sake.
 /// Whatever state an earlier run left behind is brought in order. Fails with [`Moved`] when a file
 /// no longer holds what was hashed.
 pub fn stage(
     source: &Path,
     wanted: &Tree,
     staging: &Path,
-    cache: &StatCache,
+    cache_path: &Path,
 ) -> Result<Option<Vec<u8>>> {
     let tried = || format!("can't prepare {}", staging.display());
-    let there = look(staging, cache).with_context(tried)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(staging).with_context(tried)?;
+    let cache = StatCache::load(cache_path, staging);
+    let there = look(staging, &cache).with_context(tried)?;
     // Somebody may have put what is wanted now into a file that has the time of what was there.
     let changes = changes(&there.tree, wanted, |row, entry| {
         there.hashed.binary_search(&row).is_ok() && !has_its_time(staging, entry)
@@ -80,7 +83,8 @@ pub fn stage(
         return Ok(there.cache);
     }
     apply(&changes, source, &there.tree, wanted, staging).with_context(tried)?;
-    let records = remember(&changes, wanted, staging).with_context(tried)?;
+    let mut records = remember(&changes, wanted, staging).with_context(tried)?;
+    records.extend(there.records);
     Ok(cache.updated(&records))
 }
 
@@ -88,7 +92,6 @@ pub fn stage(
 fn look(staging: &Path, cache: &StatCache) -> Result<Walked> {
     let walk =
         Walk { root: staging, ignore: &Ignore::default(), leave_out: None, exact_modes: true };
-    DirBuilder::new().recursive(true).mode(0o700).create(staging)?;
     if let Ok(walked) = walk.read(cache, staging.parent()) {
         return Ok(walked);
     }

@@ -22,6 +22,8 @@ const MAGIC: &[u8; 24] = b"stevedore stat cache 1\r\n";
 const HEADER: usize = MAGIC.len() + 32;
 const KEY: usize = 44;
 const RECORD: usize = KEY + 32;
+/// How many records to both sides of the last one found are searched first.
+const WINDOW: usize = 64;
 /// How much older than now a time must be where the file system's clock is not known, or counts
 /// whole seconds (FAT counts two), in nanoseconds.
 const COARSE: i64 = 2_500_000_000;
@@ -89,6 +91,7 @@ impl Clock {
 }
 
 /// A state of a file and what it held.
+#[derive(Clone, Copy)]
 pub(crate) struct Record {
     pub(crate) stat: Stat,
     pub(crate) content: Digest,
@@ -129,15 +132,30 @@ impl StatCache {
         }
     }
 
-    pub(crate) fn find(&self, stat: &Stat) -> Option<Digest> {
+    /// The number of the record of a file in exactly this state. `near` is where the search begins,
+    /// and is moved: files of one directory mostly lie together.
+    pub(crate) fn find(&self, stat: &Stat, near: &mut usize) -> Option<u32> {
         let key = stat.key();
         let records = self.records();
-        let at = records.binary_search_by(|record| record[..16].cmp(&key[..16])).ok()?;
+        let search = |start: usize, end: usize| {
+            let place = records[start..end].binary_search_by(|record| record[..16].cmp(&key[..16]));
+            place.map(|at| at + start)
+        };
+        let window = near.saturating_sub(WINDOW)..records.len().min(*near + WINDOW);
+        let at = search(window.start, window.end).or_else(|_| search(0, records.len())).ok()?;
+        *near = at;
         if records[at][..KEY] != key {
             return None;
         }
         self.used[at / 64].fetch_or(1 << (at % 64), Ordering::Relaxed);
-        records[at][KEY..].try_into().ok()
+        u32::try_from(at).ok()
+    }
+
+    /// What a file held, by the number that [`StatCache::find`] gave.
+    pub(crate) fn content(&self, record: u32) -> Digest {
+        let mut content = [0; 32];
+        content.copy_from_slice(&self.records()[record as usize][KEY..]);
+        content
     }
 
     /// The cache as it should lie on disk from now on, when that differs from what is there.
@@ -150,15 +168,15 @@ impl StatCache {
             return None;
         }
         let mut all: Vec<[u8; RECORD]> = Vec::with_capacity(used + new.len());
-        all.extend((0..records.len()).filter(|&at| is_used(at)).map(|at| records[at]));
         for Record { stat, content } in new {
             let mut record = [0; RECORD];
             record[..KEY].copy_from_slice(&stat.key());
             record[KEY..].copy_from_slice(content);
             all.push(record);
         }
-        // Two names of one file are one record.
-        all.sort_unstable();
+        all.extend((0..records.len()).filter(|&at| is_used(at)).map(|at| records[at]));
+        // Two names of one file are one record, and what is new counts: an inode is used again.
+        all.sort_by(|one, other| one[..16].cmp(&other[..16]));
         all.dedup_by(|later, earlier| later[..16] == earlier[..16]);
         let mut bytes = Vec::with_capacity(HEADER + all.len() * RECORD + 32);
         bytes.extend_from_slice(MAGIC);

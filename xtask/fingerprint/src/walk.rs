@@ -36,6 +36,8 @@ pub struct Walked {
     pub tree: Tree,
     /// Rows of the files that the cache did not know, in order.
     pub(crate) hashed: Vec<usize>,
+    /// What is now known of them.
+    pub(crate) records: Vec<Record>,
     /// The stat cache as it should be stored, when that has changed.
     pub cache: Option<Vec<u8>>,
 }
@@ -57,12 +59,12 @@ impl Walk<'_> {
     pub fn read(&self, cache: &StatCache, scratch: Option<&Path>) -> Result<Walked> {
         let mut tree = Tree::default();
         let mut unknown = Vec::new();
-        listing::assemble(self.list(cache)?, &mut tree, &mut unknown)?;
+        listing::assemble(self.list(cache)?, cache, &mut tree, &mut unknown)?;
         let clock = if unknown.is_empty() { None } else { scratch.and_then(Clock::of) };
         let records = self.hash(&mut tree, &unknown, clock)?;
         let cache = cache.updated(&records);
         let hashed = unknown.into_iter().map(|(row, _)| row).collect();
-        Ok(Walked { tree, hashed, cache })
+        Ok(Walked { tree, hashed, records, cache })
     }
 
     fn hash(

@@ -91,7 +91,7 @@ fn inputs(tree: Tree) -> Inputs {
         epoch: String::new(),
         bases: Default::default(),
         externals: Default::default(),
-        tree,
+        tree: tree.into(),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn engine(ctx: &Ctx) -> Engine {
             return Engine::NoPlugin(plugin);
         }
     }
-    Engine::Ready { version: server.version, platform: format!("{}/{}", server.os, server.arch) }
+    Engine::Ready { platform: server.platform(), version: server.version }
 }
 
 impl Engine {
@@ -78,6 +78,14 @@ pub(crate) fn remembered_platform(ctx: &Ctx) -> Option<String> {
     let text = std::fs::read(ctx.state().join("engine.json")).ok()?;
     let remembered: Remembered = serde_json::from_slice(&text).ok()?;
     (remembered.endpoint == ctx.docker_endpoint()).then_some(remembered.platform)
+}
+
+/// Whether the engine still has the platform that is remembered of it: one question instead of all.
+pub(crate) fn still_has(ctx: &Ctx, platform: &str) -> bool {
+    let answer = ctx.ask(docker::version(&ctx.sh), QUESTION).ok();
+    let version = answer.and_then(|answer| docker::parse_version(&answer.stdout).ok());
+    let server = version.and_then(|version| version.server);
+    server.is_some_and(|server| server.platform() == platform)
 }
 
 /// The platform of an engine that is ready, or an error that says what to type.

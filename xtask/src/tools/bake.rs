@@ -34,6 +34,8 @@ pub(crate) struct Target {
 pub(crate) fn bake<'s>(sh: &'s Shell, definition: &Path, targets: &[String]) -> Cmd<'s> {
     cmd!(sh, "docker buildx bake --file {definition} --progress plain {targets...}")
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        // Nobody reads what it would ask git.
+        .env("BUILDX_GIT_INFO", "0")
         // Newer builders ask before they read outside the current directory: our links lie there.
         .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 }

@@ -25,9 +25,15 @@ pub(crate) struct Part {
     #[serde(rename = "Version")]
     pub(crate) version: String,
     #[serde(rename = "Os")]
-    pub(crate) os: String,
+    os: String,
     #[serde(rename = "Arch")]
-    pub(crate) arch: String,
+    arch: String,
+}
+
+impl Part {
+    pub(crate) fn platform(&self) -> String {
+        format!("{}/{}", self.os, self.arch)
+    }
 }
 
 pub(crate) fn parse_version(stdout: &str) -> Result<Version> {

@@ -188,7 +188,7 @@ fn prove_tags(project: &Project, proved: &mut std::collections::BTreeSet<String>
         inputs.tree = unpacked(&image, |root| {
             let ignore = Ignore::default();
             let walk = Walk { root, ignore: &ignore, leave_out: None, exact_modes: true };
-            walk.read(&StatCache::empty(root), None).unwrap().tree
+            walk.read(&StatCache::empty(root), None).unwrap().tree.into()
         });
         assert_eq!(inputs.fingerprint(), claimed, "round {round}: {image} holds something else");
         if record.fingerprint == claimed {

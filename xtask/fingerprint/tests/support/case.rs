@@ -73,7 +73,7 @@ impl Case {
             epoch: "2026-01-01T00:00:00Z".into(),
             bases: text(&[("base", "1")]),
             externals: text(&[("debian", "sha256:2")]),
-            tree: Tree::default(),
+            tree: Tree::default().into(),
         };
         Case { directory, root, seed, inputs, before: String::new() }
     }
@@ -92,7 +92,7 @@ impl Case {
         if let Some(bytes) = walked.cache {
             fs::write(self.cache(), bytes).unwrap();
         }
-        Inputs { tree: walked.tree, ..self.inputs.clone() }.fingerprint()
+        Inputs { tree: walked.tree.into(), ..self.inputs.clone() }.fingerprint()
     }
 
     pub(crate) fn cache(&self) -> PathBuf {
@@ -137,7 +137,7 @@ impl Case {
         let ignore = Ignore::parse(b"*.log\nbuild\n.dockerignore\n").unwrap();
         let walk = Walk { root: &self.root, ignore: &ignore, leave_out: None, exact_modes: false };
         let tree = walk.read(&StatCache::empty(&self.root), None).unwrap().tree;
-        let inputs = Inputs { tree, ..self.inputs.clone() };
+        let inputs = Inputs { tree: tree.into(), ..self.inputs.clone() };
         let record = Record {
             fingerprint: inputs.fingerprint(),
             content: String::new(),

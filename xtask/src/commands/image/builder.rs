@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fingerprint::stage::{self, Moved};
-use fingerprint::{Record, StatCache, sha256};
+use fingerprint::{Record, sha256};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
 use super::{external, inputs, verify};
@@ -177,8 +177,7 @@ fn stage_context(ctx: &Ctx, planned: &Planned) -> Result<PathBuf> {
     ctx.state_directory(&directory)?;
     let staging = directory.join(inputs::directory_name(recipe));
     let cache_path = inputs::cache_path(ctx, recipe, "staged");
-    let cache = StatCache::load(&cache_path, &staging);
-    if let Some(bytes) = stage::stage(&source, &planned.inputs.tree, &staging, &cache)? {
+    if let Some(bytes) = stage::stage(&source, &planned.inputs.tree, &staging, &cache_path)? {
         ctx.write_cache(&cache_path, &bytes)?;
     }
     Ok(staging)

@@ -2,6 +2,7 @@
 //! how the part that lies in files is read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fingerprint::ignore::Ignore;
@@ -90,7 +91,7 @@ fn print_events(ctx: &Ctx, planned: &Planned, only_fingerprint: bool) -> Result<
 pub(crate) struct Files {
     /// SHA-256 of the Dockerfile.
     pub(crate) dockerfile: String,
-    pub(crate) tree: Tree,
+    pub(crate) tree: Arc<Tree>,
     pub(crate) ignore: Ignore,
     /// The ignore file, from the project's root; the one that would be read where there is none.
     pub(crate) ignore_name: String,
@@ -110,7 +111,7 @@ pub(crate) fn read(ctx: &Ctx, recipe: &Recipe, paranoid: bool) -> Result<Files> 
     let (ignore_name, ignore_bytes) = ignore_file(ctx, recipe)?;
     let ignore =
         Ignore::parse(&ignore_bytes).with_context(|| format!("can't use {ignore_name}"))?;
-    let tree = read_tree(ctx, recipe, &ignore, paranoid)?;
+    let tree = Arc::new(read_tree(ctx, recipe, &ignore, paranoid)?);
     Ok(Files { dockerfile: sha256(&dockerfile), tree, ignore, ignore_name, ignore_bytes })
 }
 

@@ -102,10 +102,7 @@ pub(crate) fn plan(ctx: &Ctx, request: &Request) -> Result<Plan> {
     let remembered = doctor::remembered_platform(ctx);
     if let Some(platform) = &remembered {
         let plan = plan_for(ctx, request, &recipes, platform)?;
-        if plan.dirty().next().is_none() {
-            return Ok(plan);
-        }
-        if *platform == doctor::require_engine(ctx)? {
+        if plan.dirty().next().is_none() || doctor::still_has(ctx, platform) {
             return Ok(plan);
         }
     }
