@@ -167,21 +167,28 @@ impl StatCache {
         if new.is_empty() && used * 2 >= records.len() {
             return None;
         }
-        let mut all: Vec<[u8; RECORD]> = Vec::with_capacity(used + new.len());
-        for Record { stat, content } in new {
-            let mut record = [0; RECORD];
-            record[..KEY].copy_from_slice(&stat.key());
-            record[KEY..].copy_from_slice(content);
-            all.push(record);
-        }
-        all.extend((0..records.len()).filter(|&at| is_used(at)).map(|at| records[at]));
-        // Two names of one file are one record, and what is new counts: an inode is used again.
-        all.sort_by(|one, other| one[..16].cmp(&other[..16]));
-        all.dedup_by(|later, earlier| later[..16] == earlier[..16]);
-        let mut bytes = Vec::with_capacity(HEADER + all.len() * RECORD + 32);
+        // Half a million records are put in order where they will be written from.
+        let mut bytes = Vec::with_capacity(HEADER + (used + new.len()) * RECORD + 32);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.identity);
-        bytes.extend_from_slice(all.as_flattened());
+        for Record { stat, content } in new {
+            bytes.extend_from_slice(&stat.key());
+            bytes.extend_from_slice(content);
+        }
+        for at in (0..records.len()).filter(|&at| is_used(at)) {
+            bytes.extend_from_slice(&records[at]);
+        }
+        let all: &mut [[u8; RECORD]] = bytes[HEADER..].as_chunks_mut().0;
+        // Two names of one file are one record, and what is new counts: an inode is used again.
+        all.sort_by(|one, other| one[..16].cmp(&other[..16]));
+        let mut kept = 0;
+        for at in 0..all.len() {
+            if kept == 0 || all[kept - 1][..16] != all[at][..16] {
+                all[kept] = all[at];
+                kept += 1;
+            }
+        }
+        bytes.truncate(HEADER + kept * RECORD);
         let checksum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&checksum);
         Some(bytes)

@@ -46,6 +46,8 @@ pub struct Walked {
 const PROBLEMS: usize = 20;
 /// How often a file is read again that changes while it is read.
 const ATTEMPTS: usize = 5;
+/// Files that are hashed before what became of them is put where it belongs.
+const BATCH: usize = 16 << 10;
 /// From how many directories or files on another thread pays.
 pub(crate) const HEAVY: usize = 24;
 
@@ -62,8 +64,8 @@ impl Walk<'_> {
         listing::assemble(self.list(cache)?, cache, &mut tree, &mut unknown)?;
         let clock = if unknown.is_empty() { None } else { scratch.and_then(Clock::of) };
         let records = self.hash(&mut tree, &unknown, clock)?;
-        let cache = cache.updated(&records);
         let hashed = unknown.into_iter().map(|(row, _)| row).collect();
+        let cache = cache.updated(&records);
         Ok(Walked { tree, hashed, records, cache })
     }
 
@@ -75,22 +77,24 @@ impl Walk<'_> {
     ) -> Result<Vec<Record>> {
         let bytes: u64 = unknown.iter().map(|(_, stat)| stat.size).sum();
         let heavy = unknown.len() > HEAVY || bytes > 1 << 20;
-        let hashed = parallel::each(unknown.len(), heavy, |index| {
-            let row = unknown[index].0;
-            let path = join(self.root, tree.get(row).path);
-            (row, hash_file(&path).with_context(|| format!("can't read {}", path.display())))
-        });
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(unknown.len());
         let mut problems = Vec::new();
-        for (row, result) in hashed {
-            match result {
-                Ok((content, stat)) => {
-                    tree.set_content(row, content);
-                    if clock.is_some_and(|clock| clock.would_show(&stat)) {
-                        records.push(Record { stat, content });
+        for batch in unknown.chunks(BATCH) {
+            let hashed = parallel::each(batch.len(), heavy, |index| {
+                let row = batch[index].0;
+                let path = join(self.root, tree.get(row).path);
+                (row, hash_file(&path).with_context(|| format!("can't read {}", path.display())))
+            });
+            for (row, result) in hashed {
+                match result {
+                    Ok((content, stat)) => {
+                        tree.set_content(row, content);
+                        if clock.is_some_and(|clock| clock.would_show(&stat)) {
+                            records.push(Record { stat, content });
+                        }
                     }
+                    Err(error) => problems.push(format!("{error:#}")),
                 }
-                Err(error) => problems.push(format!("{error:#}")),
             }
         }
         refuse(problems)?;

@@ -142,25 +142,39 @@ fn forged_and_damaged_entries_of_the_registry_are_refused() {
         assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
         assert!(!docker(&["image", "inspect", "--format", "{{.Id}}", &base]).is_empty());
     }
-    assert_eq!(forgeries.len(), 6);
+    assert_eq!(forgeries.len(), 7);
 
     // The true image again, then its bytes damaged where they lie.
     registry.replace(&new, &new);
-    let data = "cd /var/lib/docker-registry/docker/registry/v2/blobs/sha256 &&";
     let config = docker(&["image", "inspect", "--format", "{{.Id}}", &new]);
     let config = config.trim().trim_start_matches("sha256:");
-    for (what, script) in [
-        ("a blob cut short", format!("{data} f=$(ls -d */{config}/data) && truncate -s 100 $f")),
-        ("a blob that is gone", format!("{data} rm -r */{config}")),
+    let tag = new.rsplit(':').next().unwrap();
+    let find = format!(
+        "cd /var/lib/docker-registry/docker/registry/v2 && f=$(ls blobs/sha256/*/{config}/data) \
+         && m=$(sed s/sha256:// repositories/cache/*/app/_manifests/tags/{tag}/current/link) \
+         && m=$(ls blobs/sha256/*/$m/data) && cp $f /tmp/f && cp $m /tmp/m &&"
+    );
+    for (what, damage) in [
+        ("settings cut short", "truncate -s 100 $f"),
+        ("settings with other bytes", "sed -i s/dev.stevedore.image/dev.stevedore.imagf/ $f"),
+        ("settings that are gone", "rm $f"),
+        ("a manifest that is none", "echo {} > $m"),
+        ("a manifest of other bytes", "sed -i s/schemaVersion/schemaVersiom/ $m"),
     ] {
-        registry.inside(&script);
+        registry.inside(&format!("{find} {damage} && echo $f $m > /tmp/names"));
         docker(&["image", "rm", "--force", &new]);
-        let builder = ["builder", "prune", "--force", "--filter", "id=none"];
-        docker(&builder);
         let answer = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
         assert_eq!(answer.images()[1], "app built: the image is gone", "{what}");
         assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
+        registry.inside(
+            "cd /var/lib/docker-registry/docker/registry/v2 && read f m < /tmp/names && \
+             cp /tmp/f $f && cp /tmp/m $m",
+        );
     }
+    // Whole again, it is what everybody else gets.
+    docker(&["image", "rm", "--force", &new]);
+    let images = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "app pulled: the image is gone"]);
     docker(&["image", "rm", "--force", &app]);
 }
 
@@ -211,12 +225,18 @@ fn forgeries(project: &Project, new: &str, old: &str) -> Vec<(&'static str, Stri
     let labels = docker(&["image", "inspect", "--format", labels, new]);
     let not_from = "image that was not built from these inputs";
     let changed = "image that was changed after it was built";
+    let other = if here.ends_with("arm64") { "linux/amd64" } else { "linux/arm64" };
     vec![
         ("an image of nobody", make("bare", "FROM scratch\nCOPY extra /\n", here), not_from),
         ("an earlier build of the same image", old.to_owned(), not_from),
         ("a child of it", make("child", &format!("FROM {new}\nCOPY extra /app/\n"), here), changed),
         ("a container of it, committed", name("commit"), changed),
         ("it with another setting", make("env", &format!("FROM {new}\nENV A=1\n"), here), changed),
+        (
+            "an image of nobody, elsewhere",
+            make("arm", "FROM scratch\nCOPY extra /\n", other),
+            not_from,
+        ),
         (
             "another image with its labels",
             make("labels", &format!("FROM {old}\n{labels}"), here),
