@@ -369,7 +369,7 @@ pub(crate) struct Test {
 Where no engine runs and no init system would start one, ci starts one of its own with an empty data
 directory and ends it at the end, so that nothing left over can hide a missing step.")]
 pub(crate) struct Ci {
-    /// Run the long campaigns at their full sizes (hours, not minutes)
+    /// Run the random campaigns at their full sizes, and the benchmarks (an hour, not minutes)
     #[arg(long)]
     pub(crate) full: bool,
 }

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +17,7 @@ use xshell::{Cmd, Shell};
 use crate::{cli, exit};
 
 mod child;
+mod files;
 pub(crate) use child::{Answer, beside, detach};
 
 /// Longest wait for a question to a tool that should answer at once.
@@ -82,7 +82,27 @@ impl Ctx {
         if self.verbose {
             self.say(format_args!("$ {cmd}"));
         }
-        child::wait(cmd, deadline, &self.interrupt, &mut |_| {})
+        child::wait(cmd.into(), deadline, &self.interrupt, &mut |_| {})
+    }
+
+    /// Asks several questions at once: the answers in the same order.
+    pub(crate) fn ask_all(&self, cmds: Vec<Cmd<'_>>, deadline: Duration) -> Result<Vec<Answer>> {
+        if self.verbose {
+            cmds.iter().for_each(|cmd| self.say(format_args!("$ {cmd}")));
+        }
+        let interrupt = &self.interrupt;
+        std::thread::scope(|scope| {
+            let start = |cmd: Cmd<'_>| {
+                let ready = child::Ready::from(cmd);
+                scope.spawn(move || child::wait(ready, deadline, interrupt, &mut |_| {}))
+            };
+            let threads: Vec<_> = cmds.into_iter().map(start).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
+                Ok(answer) => answer,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
+        })
     }
 
     /// Asks a tool and wants success: its stdout.
@@ -102,7 +122,7 @@ impl Ctx {
         if self.skip(&shown) {
             return Ok(());
         }
-        let answer = child::wait(cmd, LONG, &self.interrupt, &mut |line| {
+        let answer = child::wait(cmd.into(), LONG, &self.interrupt, &mut |line| {
             if self.verbose { self.say(format_args!("{line}")) } else { each_line(line) }
         })?;
         answer.success(&shown).map(drop)
@@ -152,104 +172,29 @@ impl Ctx {
         self.interrupt.store(false, Ordering::Relaxed);
     }
 
-    // --- files ------------------------------------------------------------------------------
-
-    /// Writes a file whole or not at all: a temporary file beside it, fsync, rename.
-    pub(crate) fn write(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        self.write_mode(path, contents, 0o644)
-    }
-
-    /// Like [`Ctx::write`], readable by its owner only from its first instant.
-    pub(crate) fn write_secret(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        self.write_mode(path, contents, 0o600)
-    }
-
-    /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run, nor
-    /// a wait for the disk. Whoever reads it back finds out whether it is whole.
-    pub(crate) fn write_cache(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644, false) }
-            .with_context(|| format!("can't write {}", self.relative(path).display()))
-    }
-
-    fn write_mode(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-        if self.skip(&format!("write {}", self.relative(path).display())) {
-            return Ok(());
-        }
-        write_whole(path, contents, mode, true)
-            .with_context(|| format!("can't write {}", self.relative(path).display()))
-    }
-
-    /// Makes a directory of the tool's own state; not in a dry run.
-    pub(crate) fn state_directory(&self, path: &Path) -> Result<()> {
-        if self.dry_run { Ok(()) } else { fs::create_dir_all(path) }
-            .with_context(|| format!("can't create {}", self.relative(path).display()))
-    }
-
-    /// Removes a file or directory of the tool's own state.
-    pub(crate) fn remove_state(&self, path: &Path) -> Result<()> {
-        let shown = self.relative(path).display().to_string();
-        if self.skip(&format!("remove {shown}")) {
-            return Ok(());
-        }
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        removed.with_context(|| format!("can't remove {shown}"))
-    }
-
-    /// Waits until nobody else in this checkout does what `name` stands for; it is ours until the
-    /// returned file is dropped, or we are gone. A dry run takes and waits for nothing.
-    pub(crate) fn lock(&self, name: &str) -> Result<Option<fs::File>> {
-        use rustix::fs::{FlockOperation, flock};
-        if self.dry_run {
-            return Ok(None);
-        }
-        let path = self.state().join(format!("{name}.lock"));
-        let file = self.log_file(&path)?;
-        let mut said = false;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(file)),
-                Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(error) => {
-                    let shown = self.relative(&path).display().to_string();
-                    return Err(error).with_context(|| format!("can't lock {shown}"));
-                }
-            }
-            if !said {
-                self.say(format_args!("waiting for another {name} of this checkout to end"));
-                said = true;
-            }
-            if self.interrupted() {
-                return Err(exit::interrupted());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
     /// What decides which engine the docker client talks to.
     pub(crate) fn docker_endpoint(&self) -> String {
-        let text = |name| env_os(name).unwrap_or_default().to_string_lossy().into_owned();
+        let host = env_os("DOCKER_HOST").unwrap_or_default().to_string_lossy().into_owned();
+        format!("{host}\n{}", self.docker_context())
+    }
+
+    /// The docker client's context; the builder of its engine has the same name.
+    pub(crate) fn docker_context(&self) -> String {
+        let given = |name| env_os(name).filter(|value| !value.is_empty());
+        if given("DOCKER_HOST").is_some() {
+            return "default".into();
+        }
+        if let Some(context) = given("DOCKER_CONTEXT") {
+            return context.to_string_lossy().into_owned();
+        }
         let directory = match env_os("DOCKER_CONFIG") {
             Some(directory) => PathBuf::from(directory),
             None => PathBuf::from(env_os("HOME").unwrap_or_default()).join(".docker"),
         };
         let config = fs::read_to_string(directory.join("config.json")).unwrap_or_default();
         let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
-        let context = config["currentContext"].as_str().unwrap_or_default().to_owned();
-        format!("{}\n{}\n{context}", text("DOCKER_HOST"), text("DOCKER_CONTEXT"))
-    }
-
-    /// Opens a log file for a process that outlives us.
-    pub(crate) fn log_file(&self, path: &Path) -> Result<fs::File> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)
-                .with_context(|| format!("can't create {}", directory.display()))?;
-        }
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("can't open {}", path.display()))
+        let context = config["currentContext"].as_str().filter(|context| !context.is_empty());
+        context.unwrap_or("default").to_owned()
     }
 
     /// This machine's own bundle of certificates, where the caller names one.
@@ -344,21 +289,6 @@ impl Ctx {
 #[allow(clippy::disallowed_methods)] // the one place
 fn env_os(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
-}
-
-fn write_whole(path: &Path, contents: &[u8], mode: u32, durable: bool) -> Result<()> {
-    let directory = path.parent().context("a file path without a directory")?;
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(directory)?;
-    file.write_all(contents)?;
-    if durable {
-        file.as_file().sync_all()?;
-    }
-    file.persist(path)?;
-    Ok(())
 }
 
 /// The nearest directory from `start` upwards that holds a project.

@@ -7,7 +7,7 @@
 //! | image name, target, build arguments, platform | they choose and steer the build |
 //! | the lock's epoch | packages are fetched anew only when it moves |
 //! | fingerprint of each base of this project | dirtiness travels up `FROM` |
-//! | content of each external base, as the engine holds it (as the lock says where it holds none) | a base moved under the same tag |
+//! | content of each external base, as the engine holds it (as it last did, else as the lock says, where it holds none) | a base moved under the same tag |
 //!
 //! | not tracked | why not |
 //! |---|---|
@@ -15,6 +15,7 @@
 //! | group's and others' permission bits, a directory's set-group-ID bit | they come from the umask and the place of a checkout; the builder gets modes made from the owner's bits, so they cannot reach an image ([`tree::normal_mode`]) |
 //! | extended attributes, which names are hard links of one file | git keeps neither; the builder does not get them ([`stage`]) |
 //! | the ignore file itself, when it ignores itself | only its effect decides |
+//! | what `RUN`, `ADD` of an address and `# syntax=` fetch; the docker client's proxies | nobody can know it without doing it; moving the epoch fetches anew, and `image update` does that |
 //! | service settings of compose (ports, environment) | they shape the container, not the image |
 //!
 //! The struct [`Inputs`] is the definition: what is not a field of it does not count.
@@ -117,8 +118,6 @@ pub struct Record {
     pub fingerprint: String,
     /// What the image holds (diff-ids and run-time settings): `sha256:…`.
     pub content: String,
-    /// What the builder received was compared with what was hashed.
-    pub verified: bool,
     /// SHA-256 of the ignore file, to tell whose doing a new or missing entry is.
     pub ignore: String,
     pub inputs: Inputs,
@@ -128,6 +127,12 @@ impl Record {
     /// One line of JSON, then the context's entries, one a line.
     pub fn text(&self) -> Result<String> {
         Ok(format!("{}\n{}", serde_json::to_string(self)?, self.inputs.tree.text()))
+    }
+
+    /// The fingerprint of a record, from its first line alone.
+    pub fn claim(first_line: &str) -> Option<String> {
+        let head: serde_json::Value = serde_json::from_str(first_line).ok()?;
+        head["fingerprint"].as_str().map(str::to_owned)
     }
 
     /// Reads what [`Record::text`] wrote. Fails when it was damaged.

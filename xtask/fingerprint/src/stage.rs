@@ -3,11 +3,12 @@
 //! The builder takes a file for unchanged when its size and modification time are those of an
 //! earlier transfer, whatever it holds; and a user may edit a file while it is being sent. So the
 //! builder never sees the project itself: it sees a copy that nobody edits, that holds exactly what
-//! was hashed, with the modes that were hashed, and in which two contents never have the same time.
+//! was hashed, with the modes that were hashed, and in which two contents have two times.
 //!
 //! A time's seconds are those of the copying, so that make and cargo, which compare times, see
-//! every edit as newer, whatever the project's own times say. Its nanoseconds stand for the
-//! content.
+//! every edit as newer, whatever the project's own times say. Its nanoseconds are 30 bits of the
+//! content's hash. Two contents of one size, copied within one second, share a time once in a
+//! thousand million; `--verify` would see it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, FileTimes, OpenOptions, Permissions};
@@ -60,7 +61,8 @@ pub fn name(root: &Path, image: &str, context: &str, tree: &Tree) -> String {
 }
 
 /// Makes `staging` hold exactly what `wanted` says, copying what differs from `source`; the stat
-/// cache of the copy, where it has changed and is to be kept at `cache_path`.
+/// cache of the copy, where it has changed and is to be kept at `cache_path`. `paranoid` believes
+/// none that is there.
 ///
 /// Nobody but the owner may look into the copy: modes are opened up there for the image's sake.
 /// Whatever state an earlier run left behind is brought in order. Fails with [`Moved`] when a file
@@ -70,10 +72,14 @@ pub fn stage(
     wanted: &Tree,
     staging: &Path,
     cache_path: &Path,
+    paranoid: bool,
 ) -> Result<Option<Vec<u8>>> {
     let tried = || format!("can't prepare {}", staging.display());
     DirBuilder::new().recursive(true).mode(0o700).create(staging).with_context(tried)?;
-    let cache = StatCache::load(cache_path, staging);
+    let cache = match paranoid {
+        true => StatCache::empty(staging),
+        false => StatCache::load(cache_path, staging),
+    };
     let there = look(staging, &cache).with_context(tried)?;
     // Somebody may have put what is wanted now into a file that has the time of what was there.
     let changes = changes(&there.tree, wanted, |row, entry| {
@@ -199,7 +205,10 @@ fn apply(
 
 fn copy(from: &Path, to: &Path, entry: &Entry<'_>, seconds: u64) -> Result<()> {
     let moved = || Moved(from.display().to_string());
-    let mut source = open(from).with_context(moved)?;
+    let mut source = match open(from) {
+        Err(error) if is_gone(&error) => bail!(moved()),
+        source => source.with_context(|| format!("can't read {}", from.display()))?,
+    };
     let meta = source.metadata()?;
     if !meta.is_file() {
         bail!(moved());
@@ -213,6 +222,13 @@ fn copy(from: &Path, to: &Path, entry: &Entry<'_>, seconds: u64) -> Result<()> {
     let time = Duration::new(seconds, nanoseconds(&content));
     target.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + time))?;
     Ok(())
+}
+
+/// Kinds of errors that say that something else is there now.
+fn is_gone(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::ACCESS];
+    error.raw_os_error().is_some_and(|raw| gone.iter().any(|kind| kind.raw_os_error() == raw))
 }
 
 /// A part of a second that stands for a content.

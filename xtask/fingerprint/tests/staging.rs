@@ -78,7 +78,7 @@ impl Bench {
     /// As xtask does it: stage, store the cache. Whether there was something to store.
     fn stage(&self, wanted: &Tree) -> anyhow::Result<bool> {
         let path = self.state().join("staged");
-        let bytes = stage::stage(&self.source(), wanted, &self.staging(), &path)?;
+        let bytes = stage::stage(&self.source(), wanted, &self.staging(), &path, false)?;
         if let Some(bytes) = &bytes {
             fs::write(path, bytes).unwrap();
         }

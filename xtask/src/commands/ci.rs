@@ -19,7 +19,7 @@ impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         setup::install(ctx)?;
         let engine = OwnEngine::start(ctx)?;
-        let passed = checks(ctx);
+        let passed = checks(ctx, self.full);
         match engine {
             Some(engine) => passed.and(engine.end(ctx)),
             None => passed,
@@ -28,11 +28,16 @@ impl Ci {
 }
 
 /// The gates, cheapest first.
-fn checks(ctx: &Ctx) -> Result<()> {
+fn checks(ctx: &Ctx, full: bool) -> Result<()> {
     if ctx.root.join("Cargo.toml").exists() {
         gate(ctx, "formatting", cargo::fmt_check(&ctx.sh))?;
         gate(ctx, "lints", cargo::clippy(&ctx.sh))?;
-        gate(ctx, "tests of the tool", cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1"))?;
+        let tests = cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1");
+        let tests = if full { tests.env("STEVEDORE_FULL", "1") } else { tests };
+        gate(ctx, "tests of the tool", tests)?;
+        if full {
+            gate(ctx, "benchmarks", cargo::bench(&ctx.sh))?;
+        }
     }
     ctx.say("ci: tests of the app");
     if ctx.dry_run && doctor::engine(ctx).problem().is_some() {

@@ -96,7 +96,7 @@ pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
                 let endpoint = ctx.docker_endpoint();
                 let remembered = Remembered { endpoint, platform: platform.clone() };
                 let text = serde_json::to_vec(&remembered)?;
-                ctx.write_cache(&ctx.state().join("engine.json"), &text)?;
+                ctx.remember(&ctx.state().join("engine.json"), &text);
             }
             Ok(platform)
         }

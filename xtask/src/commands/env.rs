@@ -99,7 +99,7 @@ fn compose_config(ctx: &Ctx, files: &[PathBuf]) -> Result<String> {
     }
     let body = asked()?;
     let text = format!("{key} {}\n{body}", sha256(body.as_bytes()));
-    ctx.write_cache(&path, text.as_bytes())?;
+    ctx.remember(&path, text.as_bytes());
     Ok(body)
 }
 

@@ -7,6 +7,7 @@ use super::image::plan::{self, Request};
 use super::image::share;
 use crate::cli::{self, Cache};
 use crate::ctx::Ctx;
+use crate::exit;
 
 impl cli::Plan {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -15,10 +16,19 @@ impl cli::Plan {
         share::check(&request, self.cache)?;
         let plan = plan::plan(ctx, &request)?;
         let mut counts = [0; 3];
+        let mut ask = self.cache != Cache::Off;
         for planned in &plan.images {
-            let pull = planned.found.is_none()
-                && self.cache != Cache::Off
-                && share::is_there(ctx, &share::remote(&request, planned))?;
+            let mut pull = false;
+            if ask && planned.found.is_none() {
+                match share::is_there(ctx, &share::remote(&request, planned)) {
+                    Ok(there) => pull = there,
+                    Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
+                    Err(error) => {
+                        share::warn_without(ctx, &error);
+                        ask = false;
+                    }
+                }
+            }
             let (action, count) = match (&planned.found, pull) {
                 (Some(_), _) => ("reuse", 0),
                 (None, true) => ("pull", 1),

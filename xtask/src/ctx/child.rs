@@ -54,17 +54,29 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// A command that any thread may run, with the words that show it.
+pub(super) struct Ready {
+    shown: String,
+    expression: duct::Expression,
+}
+
+impl From<Cmd<'_>> for Ready {
+    fn from(cmd: Cmd<'_>) -> Ready {
+        Ready { shown: cmd.to_string(), expression: expression(cmd) }
+    }
+}
+
 /// Waits for a child; `each_line` sees the lines of both streams as they come.
 pub(super) fn wait(
-    cmd: Cmd<'_>,
+    command: Ready,
     deadline: Duration,
     interrupt: &AtomicBool,
     each_line: &mut dyn FnMut(&str),
 ) -> Result<Answer> {
-    let shown = cmd.to_string();
+    let Ready { shown, expression } = command;
     let mut stdout = tempfile::tempfile().context("can't create a temporary file")?;
     let mut stderr = tempfile::tempfile().context("can't create a temporary file")?;
-    let handle = expression(cmd)
+    let handle = expression
         .stdin_null()
         .stdout_file(stdout.try_clone()?)
         .stderr_file(stderr.try_clone()?)

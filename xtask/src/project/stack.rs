@@ -122,22 +122,40 @@ fn parse_build(value: &Value) -> Result<Build> {
     }
     let context = normal(value["context"].as_str().unwrap_or("."));
     let dockerfile = value["dockerfile"].as_str().unwrap_or("Dockerfile");
+    let args = arguments(&value["args"]);
     // Compose leaves an argument without a value out, and the key behind with nothing in it.
-    let given = value["args"].as_object();
-    if keys.contains_key("args") && given.is_none_or(serde_json::Map::is_empty) {
-        anyhow::bail!("a build argument without a value would come from the shell; give it one");
-    }
-    let mut args = BTreeMap::new();
-    for (name, value) in given.into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        args.insert(name.clone(), value);
-    }
+    let args = args
+        .filter(|args| !keys.contains_key("args") || !args.is_empty())
+        .context("a build argument without a value would come from the shell; give it one")?;
     Ok(Build {
         dockerfile: normal(&format!("{context}/{dockerfile}")),
         context,
         target: value["target"].as_str().map(str::to_owned),
         args,
     })
+}
+
+/// Build arguments as a mapping, or as the list that compose makes of them where it merges files;
+/// nothing where one has no value.
+fn arguments(value: &Value) -> Option<BTreeMap<String, String>> {
+    let text = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    match value {
+        Value::Array(list) => {
+            let pair = |item: &Value| {
+                let (name, value) = item.as_str()?.split_once('=')?;
+                Some((name.to_owned(), value.to_owned()))
+            };
+            list.iter().map(pair).collect()
+        }
+        Value::Object(map) => {
+            map.iter().map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+        }
+        _ => Some(BTreeMap::new()),
+    }
 }
 
 /// A path without `.` and `..` where they can be resolved; `.` for the root.

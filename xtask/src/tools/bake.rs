@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 #[derive(Debug, Default, Serialize)]
@@ -31,18 +33,48 @@ pub(crate) struct Target {
     pub(crate) secret: Vec<String>,
 }
 
-pub(crate) fn bake<'s>(sh: &'s Shell, definition: &Path, targets: &[String]) -> Cmd<'s> {
-    cmd!(sh, "docker buildx bake --file {definition} --progress plain {targets...}")
-        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
-        // Nobody reads what it would ask git.
-        .env("BUILDX_GIT_INFO", "0")
-        // Newer builders ask before they read outside the current directory: our links lie there.
-        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+impl Definition {
+    /// The definition as a file. Bake takes every text for a template, and none of ours is one.
+    pub(crate) fn text(&self) -> Result<Vec<u8>> {
+        let mut value = serde_json::to_value(self)?;
+        literal(&mut value);
+        Ok(serde_json::to_vec_pretty(&value)?)
+    }
+}
+
+fn literal(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace("${", "$${").replace("%{", "%%{"),
+        Value::Array(items) => items.iter_mut().for_each(literal),
+        Value::Object(fields) => fields.values_mut().for_each(literal),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// `builder` is the engine's own, whose images a build can name; one in a container has none.
+pub(crate) fn bake<'s>(
+    sh: &'s Shell,
+    builder: &str,
+    definition: &Path,
+    targets: &[String],
+) -> Cmd<'s> {
+    cmd!(
+        sh,
+        "docker buildx bake --builder {builder} --file {definition} --progress plain {targets...}"
+    )
+    // Buildx would give the shell's to the build, where nobody tracks it.
+    .env_remove("SOURCE_DATE_EPOCH")
+    .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+    // Nobody reads what it would ask git.
+    .env("BUILDX_GIT_INFO", "0")
+    // Newer builders ask before they read outside the current directory: our links lie there.
+    .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 }
 
 /// The manifest digest that a registry has for a reference; fails where none answers.
 pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")
+        .env_remove("BUILDX_BUILDER")
 }
 
 /// The heading of a step in BuildKit's plain log: `#12 [app build 3/5] RUN cargo build` gives

@@ -14,6 +14,10 @@ pub(crate) fn test(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "cargo test --workspace --locked")
 }
 
+pub(crate) fn bench(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "cargo bench --package xtask --locked")
+}
+
 /// The directory of the installed toolchain.
 pub(crate) fn sysroot(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "rustc --print sysroot")

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xshell::{Cmd, Shell, cmd};
 
@@ -103,11 +104,15 @@ pub(crate) struct Config {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     shell: Option<Vec<String>>,
-    volumes: Option<BTreeMap<String, serde_json::Value>>,
-    exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    volumes: Option<BTreeMap<String, Value>>,
+    exposed_ports: Option<BTreeMap<String, Value>>,
     on_build: Option<Vec<String>>,
     stop_signal: Option<String>,
+    healthcheck: Option<Value>,
 }
+
+/// Labels that say what an image is; all others are part of what it holds.
+pub(crate) const OUR_LABELS: &str = "dev.stevedore.";
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -127,10 +132,10 @@ impl Image {
     }
 
     /// `sha256:…` over what a build sees of the image. Two imports of one archive have two ids
-    /// but one content; labels do not count.
+    /// but one content; our own labels do not count.
     pub(crate) fn content(&self) -> String {
         let config = &self.config;
-        let seen = serde_json::json!([
+        let mut seen = serde_json::json!([
             self.root.layers,
             config.user,
             config.working_dir,
@@ -143,8 +148,21 @@ impl Image {
             config.on_build,
             config.stop_signal,
         ]);
+        let labels = config.labels.iter().flatten();
+        let labels: BTreeMap<_, _> =
+            labels.filter(|(name, _)| !name.starts_with(OUR_LABELS)).collect();
+        if let Value::Array(parts) = &mut seen
+            && (config.healthcheck.is_some() || !labels.is_empty())
+        {
+            parts.push(serde_json::json!([config.healthcheck, labels]));
+        }
         format!("sha256:{}", hex::encode(Sha256::digest(seen.to_string())))
     }
+}
+
+/// Whether an engine said that it has none of some images, and nothing worse.
+pub(crate) fn lacks_images(stderr: &str) -> bool {
+    stderr.lines().filter(|line| !line.is_empty()).all(|line| line.contains("No such image"))
 }
 
 pub(crate) fn parse_images(stdout: &str) -> Result<Vec<Image>> {

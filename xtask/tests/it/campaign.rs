@@ -128,17 +128,24 @@ fn after_any_edits_the_image_holds_the_tree_and_is_built_only_when_it_must_be() 
     assert_eq!(fingerprints.len(), known.len(), "two trees have one fingerprint");
 }
 
-/// Edits a tree at random times until told to stop; how many edits it did.
-fn edit_until(stop: &AtomicBool, chance: &mut Chance, root: &Path) -> usize {
-    let mut edits = 0;
+/// Edits a tree at random times until told to stop; how many of the edits fell into the time in
+/// which a build has its directory, from the copying to the last label.
+fn edit_until(stop: &AtomicBool, chance: &mut Chance, project: &Project) -> usize {
+    let root = project.path("app");
+    let builds = project.path(".stevedore/build");
+    let is_building = || fs::read_dir(&builds).into_iter().flatten().flatten().next().is_some();
+    let (mut edits, mut during) = (0, 0);
     let most = 1 + chance.below(12);
     while !stop.load(Ordering::Relaxed) && edits < most {
         std::thread::sleep(Duration::from_millis(chance.below(400) as u64));
+        let before = is_building();
         let kind = kind_of_edit(chance);
-        let there = tree::snapshot(root, Modes::Settled);
-        edits += usize::from(tree::edit(chance, root, &there, kind));
+        let there = tree::snapshot(&root, Modes::Settled);
+        let done = tree::edit(chance, &root, &there, kind);
+        edits += usize::from(done);
+        during += usize::from(done && before && is_building());
     }
-    edits
+    during
 }
 
 #[test]
@@ -155,7 +162,7 @@ fn an_edit_during_a_build_never_reaches_an_image_that_claims_otherwise() {
         tree::edit(&mut chance, &root, &there, Edit::SameSizeSameTime);
         let stop = AtomicBool::new(false);
         let answer = std::thread::scope(|scope| {
-            let editor = scope.spawn(|| edit_until(&stop, &mut chance, &root));
+            let editor = scope.spawn(|| edit_until(&stop, &mut chance, &project));
             let answer = project.xtask(&["image", "build"]);
             stop.store(true, Ordering::Relaxed);
             edits += editor.join().unwrap();

@@ -60,6 +60,10 @@ fn plain(project: &Project, command: &str) -> String {
     ] {
         words.iter_mut().filter(|word| word.ends_with(end)).for_each(|word| *word = shown);
     }
+    for word in &mut words {
+        let end = word.find(":building-").unwrap_or(word.len());
+        *word = &word[..end];
+    }
     words.join(" ")
 }
 

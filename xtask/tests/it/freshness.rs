@@ -312,11 +312,12 @@ fn a_damaged_record_costs_the_reason_only() {
     let project = Project::with_stack();
     project.xtask(&["image", "build"]).succeeds();
     project.file(".stevedore/dev/inputs/app", "{\"image\": 1");
-    let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
-    assert_eq!(images, ["base fresh", "app fresh"]);
     project.file("app/source.txt", "two\n");
     let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
     assert_eq!(images[1], "app built: never built here");
+    project.file(".stevedore/dev/inputs/app", "{\"image\": 1");
+    let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "app fresh"]);
 }
 
 #[test]
@@ -412,6 +413,58 @@ fn an_external_base_that_moved_under_its_name_is_a_reason() {
 fn docker_input(project: &Project, text: &str) -> std::fs::File {
     project.file("input", text);
     std::fs::File::open(project.path("input")).unwrap()
+}
+
+/// What an image got as its build argument.
+fn argument(project: &Project) -> String {
+    file_in_image(&project.reference("app"), "/argument")
+}
+
+#[test]
+fn a_build_argument_reaches_the_build_as_it_was_hashed() {
+    engine!();
+    let project = Project::with_stack();
+    project.file(
+        "docker/app/Dockerfile",
+        "FROM base\nARG GREETING\nRUN printf %s \"$GREETING\" > /argument\n",
+    );
+    for text in ["x%{http_code}", "100%%{x", "%%{ if true }", "x${upper(\"abc\")}", "$${y}"] {
+        let toml = text.replace('"', "\\\"");
+        let settings = format!("[variables]\nTEXT = \"{toml}\"\n");
+        project.file("environments/dev/environment.toml", settings).compose(&[(
+            "app",
+            "{build: {context: app, dockerfile: ../docker/app/Dockerfile, \
+             args: {GREETING: \"${TEXT}\"}}, x-stevedore: {main: true}}",
+        )]);
+        project.xtask(&["image", "build"]).succeeds();
+        assert_eq!(argument(&project), text);
+    }
+}
+
+#[test]
+fn what_is_set_in_the_shell_never_reaches_a_build() {
+    engine!();
+    let mut project = Project::with_stack();
+    project.file(
+        "docker/app/Dockerfile",
+        "FROM base\nARG SOURCE_DATE_EPOCH=none\nARG GREETING=none\n\
+         RUN echo $SOURCE_DATE_EPOCH $GREETING > /argument\n",
+    );
+    project.variable("SOURCE_DATE_EPOCH", "12345").variable("GREETING", "shell");
+    project.xtask(&["image", "build"]).succeeds();
+    assert_eq!(argument(&project), "none none\n");
+}
+
+#[test]
+fn after_going_back_the_reasons_are_against_what_is_there_now() {
+    engine!();
+    let project = Project::with_stack();
+    project.xtask(&["image", "build"]).succeeds();
+    project.file("app/source.txt", "two\n").xtask(&["image", "build"]).succeeds();
+    project.file("app/source.txt", "one\n").xtask(&["image", "build"]).succeeds();
+    project.file("app/other.txt", "new\n");
+    let images = project.xtask(&["--json", "image", "list"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "app dirty: app/other.txt is new"]);
 }
 
 #[test]

@@ -34,13 +34,84 @@ fn a_failed_build_shows_the_builders_words_and_records_nothing() {
     let project = Project::with_stack();
     project.file("docker/app/Dockerfile", "FROM base\nRUN echo so sorry >&2 && exit 7\n");
     let answer = project.xtask(&["--json", "image", "build"]).exits(1);
-    let failed = ["base failed: never built here", "app failed: never built here"];
-    assert_eq!(answer.images(), failed);
+    assert_eq!(answer.images()[1], "app failed: never built here");
     answer.says("so sorry").says("exit code: 7");
     let list = project.xtask(&["--json", "image", "list"]).succeeds().images();
-    assert_eq!(list, ["base dirty: never built here", "app dirty: never built here"]);
+    assert_eq!(list[1], "app dirty: never built here");
     project.file("docker/app/Dockerfile", "FROM base\n");
     project.xtask(&["image", "build"]).succeeds();
+}
+
+#[test]
+fn an_image_that_was_done_before_another_failed_is_kept() {
+    engine!();
+    let project = Project::with_stack();
+    project
+        .file("docker/good/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+        .file("docker/app/Dockerfile", "FROM base\nRUN sleep 4 && exit 7\n")
+        .compose(&[
+            ("app", "{build: {context: app, dockerfile: ../docker/app/Dockerfile}}"),
+            ("good", "{build: {context: docker/good}}"),
+        ]);
+    let images = project.xtask(&["--json", "image", "build"]).exits(1).images();
+    let expected = ["app failed: never built here", "good built: never built here"];
+    assert_eq!(images[1..], expected, "{images:?}");
+    assert_eq!(names(&project, "building-*"), "", "a name that claims nothing stays");
+    let list = project.xtask(&["--json", "image", "list"]).succeeds().images();
+    assert_eq!(list[2], "good fresh");
+}
+
+/// References of a project's images with such a tag.
+fn names(project: &Project, tag: &str) -> String {
+    let filter = format!("reference={}/*:{tag}", project.name);
+    docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &filter])
+}
+
+#[test]
+fn who_waits_for_a_build_of_the_same_images_builds_nothing() {
+    engine!();
+    let mut project = Project::with_stack();
+    project.file("docker/base/Dockerfile", "FROM debian:trixie-slim\nRUN sleep 2\n");
+    project.log_docker();
+    std::thread::scope(|scope| {
+        let two = [0, 1].map(|_| scope.spawn(|| project.xtask(&["image", "build"]).succeeds()));
+        let said = two.map(|one| one.join().unwrap().stderr).concat();
+        assert_eq!(said.matches("building app: never built here").count(), 1, "{said}");
+    });
+    let built = project.calls().iter().filter(|call| call.contains("bake.json")).count();
+    assert_eq!(built, 1);
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_that_the_next_does_not_sweep() {
+    engine!();
+    let project = Project::with_stack();
+    project.file("docker/base/Dockerfile", "FROM debian:trixie-slim\nRUN sleep 20\n");
+    let mut build = project.spawn(&["image", "build"]);
+    build.until("RUN sleep 20").signal("-KILL");
+    build.ends();
+    project.file("docker/base/Dockerfile", "FROM debian:trixie-slim\n");
+    project.xtask(&["image", "build"]).succeeds();
+    let left = std::fs::read_dir(project.path(".stevedore/build")).unwrap().count();
+    assert_eq!((left, names(&project, "building-*").as_str()), (0, ""));
+}
+
+#[test]
+fn another_builder_that_the_user_has_chosen_is_not_used() {
+    engine!();
+    let mut project = Project::with_stack();
+    project.variable("BUILDX_BUILDER", "nowhere");
+    project.xtask(&["image", "build"]).succeeds();
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_not_taken_for_one_without_images() {
+    let mut project = Project::with_stack();
+    project.file("environments/dev/environment.toml", "[images]\nplatform = \"linux/amd64\"\n");
+    project.variable("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    for question in [&["plan"][..], &["image", "list"], &["image", "build"]] {
+        project.xtask(question).exits(4).says("no Docker engine answers");
+    }
 }
 
 #[test]

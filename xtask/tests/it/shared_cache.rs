@@ -96,6 +96,8 @@ fn a_machine_without_images_pulls_all_and_builds_nothing() {
     project.xtask(&["plan"]).succeeds().prints("build  app ");
     project.xtask(&["plan", "--cache=read"]).succeeds().prints("pull   app ");
 
+    let dry = project.xtask(&["--dry-run", "image", "build", "--cache=read"]).succeeds();
+    assert!(!dry.stderr.contains("bake"), "a dry run pulls what a real one pulls: {dry:?}");
     project.log_docker();
     let pulled = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
     assert_eq!(pulled.images(), ["base pulled: never built here", "app pulled: never built here"]);
@@ -111,7 +113,7 @@ fn a_machine_without_images_pulls_all_and_builds_nothing() {
     project.file("app/source.txt", "two\n");
     project.xtask(&["image", "pull"]).exits(4).prints("missing app").says("image build dev");
     let images = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds().images();
-    assert_eq!(images[1], "app built: never built here");
+    assert_eq!(images[1], "app built: app/source.txt changed");
 
     // A registry that does not answer costs the speed only.
     docker(&["container", "stop", "--time", "1", &registry.container]);
@@ -142,7 +144,7 @@ fn forged_and_damaged_entries_of_the_registry_are_refused() {
         assert_eq!(file_in_image(&new, "/app/source.txt"), "two\n", "{what}");
         assert!(!docker(&["image", "inspect", "--format", "{{.Id}}", &base]).is_empty());
     }
-    assert_eq!(forgeries.len(), 7);
+    assert_eq!(forgeries.len(), 9);
 
     // The true image again, then its bytes damaged where they lie.
     registry.replace(&new, &new);
@@ -232,6 +234,16 @@ fn forgeries(project: &Project, new: &str, old: &str) -> Vec<(&'static str, Stri
         ("a child of it", make("child", &format!("FROM {new}\nCOPY extra /app/\n"), here), changed),
         ("a container of it, committed", name("commit"), changed),
         ("it with another setting", make("env", &format!("FROM {new}\nENV A=1\n"), here), changed),
+        (
+            "it with another health check",
+            make("health", &format!("FROM {new}\nHEALTHCHECK CMD [\"false\"]\n"), here),
+            changed,
+        ),
+        (
+            "it with another label",
+            make("label", &format!("FROM {new}\nLABEL a=1\n"), here),
+            changed,
+        ),
         (
             "an image of nobody, elsewhere",
             make("arm", "FROM scratch\nCOPY extra /\n", other),

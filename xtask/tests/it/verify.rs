@@ -33,7 +33,7 @@ fn files_that_a_later_step_changes_are_listed_as_not_verifiable() {
     project.file(
         "docker/app/Dockerfile",
         "FROM base\nWORKDIR /srv\nCOPY source.txt lib ./\nCOPY --chmod=0755 source.txt /bin/tool\n\
-         RUN echo other > other.txt && rm /bin/tool\n",
+         RUN echo changed > other.txt && rm /bin/tool\n",
     );
     let (_, event) = verified(&project);
     assert_eq!(event["copied"], 1, "{event}");
@@ -70,18 +70,32 @@ fn an_image_whose_build_was_not_verified_here_is_built_again() {
     assert_eq!(file_in_image(&project.reference("app"), "/app/source.txt"), "one\n");
 }
 
+#[test]
+fn what_was_verified_counts_in_every_environment_and_after_going_back() {
+    engine!();
+    let project = Project::with_stack();
+    project.mkdir("environments/qa");
+    project.xtask(&["image", "build", "--verify"]).succeeds();
+    let images = project.xtask(&["--json", "image", "build", "qa", "--verify"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "app fresh"]);
+    project.file("app/source.txt", "two\n").xtask(&["image", "build", "--verify"]).succeeds();
+    project.file("app/source.txt", "one\n");
+    assert_eq!(verified_again(&project), ["base fresh", "app fresh"]);
+}
+
 /// The engine's answer is forged on its way: the builder claims to have received another file.
 #[test]
 fn a_builder_that_received_something_else_is_found_out() {
     engine!();
     let mut project = Project::with_stack();
     let script = "\"$real\" \"$@\" || exit\ncase \"$*\" in *bake.json*)\n  cd \"$(dirname \
-                  \"$4\")\" && mkdir t && echo stale > t/source.txt &&\n  tar --append --file \
-                  received-app.tar --directory t source.txt;;\nesac";
+                  \"$6\")\" && mkdir t && echo stale > t/source.txt &&\n  tar --delete --file \
+                  received-app.tar source.txt &&\n  tar --append --file received-app.tar \
+                  --directory t source.txt;;\nesac";
     project.fake("docker", script);
     let answer = project.xtask(&["--json", "image", "build", "--verify"]).exits(1);
-    answer.says("the builder received something else for app").says("source.txt differs");
     assert_eq!(answer.images(), ["base failed: never built here", "app failed: never built here"]);
+    answer.says("the builder received something else for app").says("source.txt differs");
     let list = docker(&[
         "image",
         "ls",

@@ -141,7 +141,6 @@ impl Case {
         let record = Record {
             fingerprint: inputs.fingerprint(),
             content: String::new(),
-            verified: false,
             ignore: String::new(),
             inputs,
         };

@@ -14,6 +14,7 @@ use super::plan::{self, Plan, Planned, Request};
 use super::{builder, external, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::ctx::Ctx;
+use crate::exit;
 
 /// How many builds follow each other while somebody edits.
 const ROUNDS: usize = 3;
@@ -63,14 +64,18 @@ fn rounds(
     outcomes: &mut BTreeMap<String, Outcome>,
 ) -> Result<Plan> {
     // Held from the first look at what a builder left until the last.
-    let _lock = match plan.dirty().next() {
-        Some(_) => ctx.lock("build")?,
-        None => None,
-    };
+    let lock = plan.dirty().next().map(|_| ctx.lock("build")).transpose()?;
+    if let Some(lock) = &lock {
+        builder::sweep(ctx);
+        if lock.waited {
+            plan = plan::plan(ctx, request)?;
+        }
+    }
+    let mut refused = BTreeSet::new();
     for round in 1.. {
         note(outcomes, plan.images.iter().filter(|planned| planned.found.is_some()), "fresh", 0.0);
         if cache != Cache::Off {
-            plan = share::pull_dirty(ctx, request, plan, &mut |planned, seconds| {
+            plan = share::pull_dirty(ctx, request, plan, &mut refused, &mut |planned, seconds| {
                 note(outcomes, [planned], "pulled", seconds);
             })?;
         }
@@ -93,8 +98,9 @@ fn rounds(
         }
     }
     if cache == Cache::Write {
-        share::push(ctx, request, &plan)?;
+        share::push(ctx, request, &plan, &refused)?;
     }
+    plan::record_fresh(ctx, request, &plan)?;
     Ok(plan)
 }
 
@@ -115,8 +121,15 @@ fn build_dirty(
         match built {
             Ok(()) => note(outcomes, dirty, "built", seconds),
             Err(error) if error.downcast_ref::<Moved>().is_some() => return Ok(()),
+            Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
             Err(error) => {
-                note(outcomes, dirty.into_iter().chain(later), "failed", seconds);
+                let references: Vec<String> =
+                    dirty.iter().map(|planned| planned.reference.clone()).collect();
+                let there = plan::inspect(ctx, &references).unwrap_or_default();
+                let (built, failed): (Vec<&Planned>, Vec<&Planned>) =
+                    dirty.into_iter().partition(|planned| there.contains_key(&planned.reference));
+                note(outcomes, built, "built", seconds);
+                note(outcomes, failed.into_iter().chain(later), "failed", seconds);
                 return Err(error);
             }
         }

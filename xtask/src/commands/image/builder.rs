@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fingerprint::sha256;
 use fingerprint::stage::{self, Moved};
-use fingerprint::{Record, sha256};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
 use super::{external, inputs, verify};
@@ -21,6 +21,8 @@ use crate::tools::{bake, docker};
 
 /// How much of a step's heading is shown, in characters.
 const STEP_WIDTH: usize = 100;
+/// Where builds have their directories, below the tool's state.
+const DIRECTORY: &str = "build";
 /// Most images in one call: an engine that is asked for hundreds at once forgets some and fails.
 pub(crate) const MOST: usize = 50;
 /// The secret by which a build step that talks TLS gets this machine's certificates.
@@ -54,13 +56,52 @@ pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result
     let file = workshop.path("bake.json");
     let cmd = write_definition(ctx, &file, &definition)?;
     let names: Vec<&str> = images.iter().map(|planned| planned.recipe.image.as_str()).collect();
-    run(ctx, cmd, &names.join(", ")).map_err(|error| explain_failure(ctx, error))?;
-    if request.verified && !ctx.dry_run {
-        for planned in images {
-            verify::check(ctx, planned, &building(ctx, request, planned), &workshop)?;
+    let built = run(ctx, cmd, &names.join(", ")).map_err(|error| explain_failure(ctx, error));
+    let result = built.and_then(|()| {
+        if request.verified && !ctx.dry_run {
+            for planned in images {
+                let name = building(ctx, request, planned, &workshop);
+                verify::check(ctx, planned, &name, &workshop)?;
+            }
         }
+        seal(ctx, request, images, &workshop)
+    });
+    if let Err(error) = &result {
+        salvage(ctx, request, images, &workshop, error);
     }
-    seal(ctx, request, images, &workshop)
+    result
+}
+
+/// After a failure: keeps the images that were done before it, and removes the names that claim
+/// nothing. The failure is what counts, so what fails here is not reported.
+fn salvage(
+    ctx: &Ctx,
+    request: &Request,
+    images: &[&Planned],
+    workshop: &Workshop,
+    error: &anyhow::Error,
+) {
+    let name = |planned: &Planned| building(ctx, request, planned, workshop);
+    let names: Vec<String> = images.iter().map(|planned| name(planned)).collect();
+    let Ok(found) = plan::inspect(ctx, &names) else { return };
+    let done: Vec<&Planned> =
+        images.iter().copied().filter(|planned| found.contains_key(&name(planned))).collect();
+    if done.is_empty() {
+        return;
+    }
+    let keep = error.is::<BuilderFailed>() && !request.verified;
+    if !keep || seal(ctx, request, &done, workshop).is_err() {
+        let names: Vec<String> = found.into_keys().collect();
+        let _ = ctx.run(docker::remove_images(&ctx.sh, &names));
+    }
+}
+
+/// Removes what builds left behind that were killed; for who holds the lock.
+pub(crate) fn sweep(ctx: &Ctx) {
+    let leftovers = std::fs::read_dir(ctx.state().join(DIRECTORY)).into_iter().flatten().flatten();
+    for leftover in leftovers.filter(|_| !ctx.dry_run) {
+        let _ = std::fs::remove_dir_all(leftover.path());
+    }
 }
 
 /// A directory for one build, gone afterwards.
@@ -71,7 +112,7 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     fn open(ctx: &Ctx) -> Result<Workshop> {
-        let parent = ctx.state().join("build");
+        let parent = ctx.state().join(DIRECTORY);
         ctx.state_directory(&parent)?;
         let directory = match ctx.dry_run {
             true => None,
@@ -104,11 +145,19 @@ impl Workshop {
     }
 }
 
-/// The name of an image until it is known to be what it should be. It keeps the image from being
-/// cleaned away, and belongs to this checkout alone.
-pub(crate) fn building(ctx: &Ctx, request: &Request, planned: &Planned) -> String {
+/// Every [`building`] tag of this checkout begins like this.
+pub(crate) fn building_tag(ctx: &Ctx) -> String {
     let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
-    format!("{}/{}:building-{}", request.stack.name, planned.recipe.image, &checkout[..12])
+    format!("building-{}-", &checkout[..12])
+}
+
+/// The name of an image until it is known to be what it should be. It keeps the image from being
+/// cleaned away, and belongs to one build: the same path can be two checkouts in two containers.
+fn building(ctx: &Ctx, request: &Request, planned: &Planned, workshop: &Workshop) -> String {
+    let directory = workshop.path("");
+    let unique = directory.file_name().unwrap_or_default().to_string_lossy();
+    let tag = building_tag(ctx);
+    format!("{}/{}:{tag}{unique}", request.stack.name, planned.recipe.image)
 }
 
 /// One image's part of the definition.
@@ -127,7 +176,7 @@ fn target(
         &planned.inputs.tree,
     ));
     if !ctx.dry_run {
-        let staged = stage_context(ctx, planned)?;
+        let staged = stage_context(ctx, planned, request.paranoid)?;
         std::os::unix::fs::symlink(staged, &context)?;
     }
     let name = &recipe.dockerfile;
@@ -162,7 +211,7 @@ fn target(
         args: recipe.args.clone(),
         contexts,
         platforms: vec![planned.inputs.platform.clone()],
-        tags: vec![building(ctx, request, planned)],
+        tags: vec![building(ctx, request, planned, workshop)],
         output: vec!["type=docker".into()],
         secret: secret.into_iter().collect(),
         ..bake::Target::default()
@@ -170,14 +219,15 @@ fn target(
 }
 
 /// Brings the private copy of an image's context up to date: where it lies.
-fn stage_context(ctx: &Ctx, planned: &Planned) -> Result<PathBuf> {
+fn stage_context(ctx: &Ctx, planned: &Planned, paranoid: bool) -> Result<PathBuf> {
     let recipe = &planned.recipe;
     let source = ctx.root.join(&recipe.context);
     let directory = ctx.state().join("contexts");
     ctx.state_directory(&directory)?;
     let staging = directory.join(inputs::directory_name(recipe));
     let cache_path = inputs::cache_path(ctx, recipe, "staged");
-    if let Some(bytes) = stage::stage(&source, &planned.inputs.tree, &staging, &cache_path)? {
+    let tree = &planned.inputs.tree;
+    if let Some(bytes) = stage::stage(&source, tree, &staging, &cache_path, paranoid)? {
         ctx.write_cache(&cache_path, &bytes)?;
     }
     Ok(staging)
@@ -189,9 +239,9 @@ fn write_definition<'c>(
     file: &Path,
     definition: &bake::Definition,
 ) -> Result<xshell::Cmd<'c>> {
-    ctx.write_cache(file, &serde_json::to_vec_pretty(definition)?)?;
+    ctx.write_cache(file, &definition.text()?)?;
     let targets: Vec<String> = definition.target.keys().cloned().collect();
-    Ok(bake::bake(&ctx.sh, file, &targets))
+    Ok(bake::bake(&ctx.sh, &ctx.docker_context(), file, &targets))
 }
 
 /// Runs the builder and shows its steps as they come.
@@ -228,7 +278,8 @@ fn explain_failure(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
 /// Labels what was built with what it is and what it holds, gives it the tag that counts, and
 /// records its inputs.
 fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) -> Result<()> {
-    let names: Vec<String> = images.iter().map(|planned| building(ctx, request, planned)).collect();
+    let names: Vec<String> =
+        images.iter().map(|planned| building(ctx, request, planned, workshop)).collect();
     let built = if ctx.dry_run { BTreeMap::new() } else { plan::inspect(ctx, &names)? };
     let context = workshop.unique("nothing");
     ctx.state_directory(&context)?;
@@ -268,16 +319,11 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         return Ok(());
     }
     for planned in images {
-        let image = &planned.recipe.image;
-        let record = Record {
-            fingerprint: planned.fingerprint.clone(),
-            content: contents.remove(image).unwrap_or_default(),
-            verified: request.verified,
-            ignore: planned.ignore.clone(),
-            inputs: planned.inputs.clone(),
-        };
-        let path = plan::record_path(ctx, &request.facts.name, image);
-        ctx.write_cache(&path, record.text()?.as_bytes())?;
+        let content = contents.remove(&planned.recipe.image).unwrap_or_default();
+        if request.verified {
+            plan::remember_verified(ctx, &planned.fingerprint, &content)?;
+        }
+        plan::record(ctx, request, planned, content)?;
     }
     Ok(())
 }

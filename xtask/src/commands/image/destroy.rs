@@ -12,6 +12,7 @@ use crate::tools::docker;
 impl ImageDestroy {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let request = Request::load(ctx, &self.environment)?;
+        let _lock = ctx.lock("build")?;
         let plan = plan::plan(ctx, &request)?;
         // Exactly the named ones: what they are built from may serve other images.
         let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
@@ -44,9 +45,12 @@ impl ImageDestroy {
         let mut references: Vec<String> = found.into_keys().collect();
         // What a build left behind that was ended.
         let building = plan.images.iter().filter(|planned| wanted(&planned.recipe.image));
-        let building: Vec<String> =
-            building.map(|planned| builder::building(ctx, &request, planned)).collect();
-        references.extend(plan::inspect(ctx, &building)?.into_keys());
+        let tag = builder::building_tag(ctx);
+        let name = |image: &str| format!("{}/{image}:{tag}*", request.stack.name);
+        let patterns: Vec<String> = building.map(|planned| name(&planned.recipe.image)).collect();
+        let listed = ctx.read(docker::list_images(&ctx.sh, &patterns))?;
+        let names = listed.lines().filter_map(|line| line.split_once(' '));
+        references.extend(names.map(|(_, name)| name.to_owned()));
         ctx.run(docker::remove_images(&ctx.sh, &references))?;
         if ctx.dry_run {
             return Ok(());

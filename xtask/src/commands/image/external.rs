@@ -5,7 +5,7 @@
 //! them as named contexts: Dockerfiles stay ordinary, and a tag that moves outside moves nothing
 //! here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -23,9 +23,9 @@ use crate::tools::{bake, cargo, docker};
 const REGISTRY: Duration = Duration::from_secs(20);
 
 /// Every private name of an external base begins like this.
-pub(crate) const PREFIX: &str = "stevedore.invalid/external:";
-/// All of them, as a pattern of docker's.
-pub(crate) const PATTERN: &str = "stevedore.invalid/external";
+const PREFIX: &str = "stevedore.invalid/external:";
+/// Where it is kept what they were, below the tool's state: a file for each epoch.
+const DIRECTORY: &str = "externals";
 
 /// The private name of an external base in this engine, at one epoch. RFC 2606 keeps `.invalid`
 /// from ever being a host, so no typing error can pull it from anywhere.
@@ -49,11 +49,25 @@ pub(crate) fn remembered(ctx: &Ctx, lock: &Lock) -> BTreeMap<String, String> {
 }
 
 pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, String>) -> Result<()> {
-    ctx.write_cache(&path(ctx, lock), &serde_json::to_vec_pretty(contents)?)
+    ctx.remember(&path(ctx, lock), &serde_json::to_vec_pretty(contents)?);
+    Ok(())
 }
 
 fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
-    ctx.state().join("externals").join(format!("{}.json", lock.epoch.replace(':', "")))
+    ctx.state().join(DIRECTORY).join(&lock.epoch)
+}
+
+/// The private names of all bases that this checkout ever had.
+pub(crate) fn got_here(ctx: &Ctx) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let files = std::fs::read_dir(ctx.state().join(DIRECTORY)).into_iter().flatten().flatten();
+    for file in files {
+        let epoch = file.file_name().to_string_lossy().into_owned();
+        let Ok(text) = std::fs::read(file.path()) else { continue };
+        let seen: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
+        names.extend(seen.keys().map(|name| reference(name, &epoch)));
+    }
+    names
 }
 
 /// Makes sure that a base exists in this engine: what it is.

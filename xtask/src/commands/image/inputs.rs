@@ -123,12 +123,13 @@ fn read_tree(ctx: &Ctx, recipe: &Recipe, ignore: &Ignore, paranoid: bool) -> Res
     let state = ctx.state();
     let path = cache_path(ctx, recipe, "source");
     let walk = Walk { root: &root, ignore, leave_out: Some(&state), exact_modes: false };
-    ctx.state_directory(&state)?;
+    // Where it cannot be made, nothing is remembered.
+    let _ = ctx.state_directory(&state);
     let cache = StatCache::load(&path, &root);
     let walked = walk.read(&cache, Some(&state))?;
     if !paranoid {
         if let Some(bytes) = walked.cache {
-            ctx.write_cache(&path, &bytes)?;
+            ctx.remember(&path, &bytes);
         }
         return Ok(walked.tree);
     }
@@ -142,7 +143,7 @@ fn read_tree(ctx: &Ctx, recipe: &Recipe, ignore: &Ignore, paranoid: bool) -> Res
         ));
     }
     if let Some(bytes) = hashed.cache {
-        ctx.write_cache(&path, &bytes)?;
+        ctx.remember(&path, &bytes);
     }
     Ok(hashed.tree)
 }

@@ -4,6 +4,7 @@
 //! behind it says the same of itself. The inputs of the last build are kept only to say why not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -24,6 +25,9 @@ pub(crate) const LABEL_IMAGE: &str = "dev.stevedore.image";
 pub(crate) const LABEL_FINGERPRINT: &str = "dev.stevedore.fingerprint";
 /// What the image holds, so that one that was changed under its name tells on itself.
 pub(crate) const LABEL_CONTENT: &str = "dev.stevedore.content";
+
+/// How many images one question names; the client asks for one after the other.
+const REFERENCES: usize = 250;
 
 /// What a plan is made for.
 pub(crate) struct Request {
@@ -68,13 +72,15 @@ pub(crate) struct Planned {
     pub(crate) reference: String,
     /// The image, when it is fresh.
     pub(crate) found: Option<docker::Image>,
+    /// A dry run would have it by now, from the registry.
+    pub(crate) pulled: bool,
     /// Why it is not fresh, in words, most telling first; empty when it is.
     pub(crate) reasons: Vec<String>,
 }
 
 impl Plan {
     pub(crate) fn dirty(&self) -> impl Iterator<Item = &Planned> {
-        self.images.iter().filter(|planned| planned.found.is_none())
+        self.images.iter().filter(|planned| planned.found.is_none() && !planned.pulled)
     }
 
     pub(crate) fn of(&self, image: &str) -> Option<&Planned> {
@@ -163,18 +169,24 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
 
 /// Reference -> image, for those that exist.
 pub(crate) fn inspect(ctx: &Ctx, references: &[String]) -> Result<BTreeMap<String, docker::Image>> {
+    let questions = references.chunks(REFERENCES).map(|part| docker::inspect_images(&ctx.sh, part));
     let mut found = BTreeMap::new();
-    if references.is_empty() {
-        return Ok(found);
-    }
-    let answer = ctx.ask(docker::inspect_images(&ctx.sh, references), QUESTION)?;
-    let images = docker::parse_images(&answer.stdout).with_context(|| answer.stderr.clone())?;
-    for image in images {
-        // Two references can name one image, which is then listed twice with all its tags.
-        for reference in references.iter().filter(|wanted| image.repo_tags.contains(wanted)) {
-            found.insert(reference.clone(), image.clone());
+    for answer in ctx.ask_all(questions.collect(), QUESTION)? {
+        let images = docker::parse_images(&answer.stdout).with_context(|| answer.stderr.clone())?;
+        if !answer.status.success() && !docker::lacks_images(&answer.stderr) {
+            // Not that there is no such image: nobody knows.
+            doctor::require_engine(ctx)?;
+            anyhow::bail!("the Docker engine can't say which images it has: {}", answer.stderr);
+        }
+        // Two references can name one image, which is then listed with all its tags.
+        for image in images {
+            for tag in &image.repo_tags {
+                found.insert(tag.clone(), image.clone());
+            }
         }
     }
+    let wanted: BTreeSet<&String> = references.iter().collect();
+    found.retain(|reference, _| wanted.contains(reference));
     Ok(found)
 }
 
@@ -212,6 +224,7 @@ fn fingerprint_all(
             ignore: files.ignore_hash(),
             fingerprint,
             found: None,
+            pulled: false,
             reasons: Vec::new(),
         });
     }
@@ -221,6 +234,39 @@ fn fingerprint_all(
 /// Where the inputs of the last build of an image are kept.
 pub(crate) fn record_path(ctx: &Ctx, environment: &str, image: &str) -> PathBuf {
     ctx.state().join(environment).join("inputs").join(image)
+}
+
+/// Keeps the inputs that an image has, to say later what has changed since.
+pub(crate) fn record(
+    ctx: &Ctx,
+    request: &Request,
+    planned: &Planned,
+    content: String,
+) -> Result<()> {
+    let record = Record {
+        fingerprint: planned.fingerprint.clone(),
+        content,
+        ignore: planned.ignore.clone(),
+        inputs: planned.inputs.clone(),
+    };
+    let path = record_path(ctx, &request.facts.name, &planned.recipe.image);
+    ctx.write_cache(&path, record.text()?.as_bytes())
+}
+
+/// Keeps the inputs of what is fresh without having been built last: pulled, or gone back to.
+pub(crate) fn record_fresh(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
+    for planned in &plan.images {
+        let Some(found) = &planned.found else { continue };
+        let path = record_path(ctx, &request.facts.name, &planned.recipe.image);
+        let mut first = String::new();
+        let file = std::fs::File::open(path).map(BufReader::new);
+        let known = file.and_then(|mut file| file.read_line(&mut first)).is_ok()
+            && Record::claim(&first).as_ref() == Some(&planned.fingerprint);
+        if !known {
+            record(ctx, request, planned, found.content())?;
+        }
+    }
+    Ok(())
 }
 
 /// The inputs of the last build of an image, where they are known.
@@ -246,7 +292,7 @@ fn judge(
     if let Some(image) = found {
         match doubts(planned, &image) {
             Some(doubt) => planned.reasons = vec![format!("its tag holds an image {doubt}")],
-            None if request.verified && !is_verified(planned, &image, last()) => {
+            None if request.verified && !is_verified(ctx, planned, &image) => {
                 planned.reasons = vec!["its build was not verified here".into()];
             }
             None => planned.found = Some(image),
@@ -275,10 +321,19 @@ pub(crate) fn doubts(planned: &Planned, image: &docker::Image) -> Option<String>
     (!planned.inputs.platform.starts_with(&platform)).then(|| format!("for {platform}"))
 }
 
-fn is_verified(planned: &Planned, image: &docker::Image, last: Option<Record>) -> bool {
-    last.is_some_and(|last| {
-        last.verified && last.fingerprint == planned.fingerprint && last.content == image.content()
-    })
+fn is_verified(ctx: &Ctx, planned: &Planned, image: &docker::Image) -> bool {
+    verified_path(ctx, &planned.fingerprint, &image.content()).exists()
+}
+
+/// Remembers that what the builder received for an image was compared with what was hashed.
+pub(crate) fn remember_verified(ctx: &Ctx, fingerprint: &str, content: &str) -> Result<()> {
+    ctx.write_cache(&verified_path(ctx, fingerprint, content), b"")
+}
+
+/// A file whose name says it all: of one build, whichever the environment.
+fn verified_path(ctx: &Ctx, fingerprint: &str, content: &str) -> PathBuf {
+    let content = content.trim_start_matches("sha256:");
+    ctx.state().join("verified").join(format!("{fingerprint}-{content}"))
 }
 
 /// What differs between an image's last build and today, in words.

@@ -1,12 +1,14 @@
 //! `image prune`: removes this project's images that nothing needs any more.
 //!
 //! Kept are those of every environment as it is now, of the tests, and of the last releases, and
-//! the external bases of today's lock.
+//! the external bases of today's lock. Another checkout of this project on the same engine has the
+//! same images; what only that one needs goes too, and is built again there.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::builder;
 use super::external;
 use super::inputs;
 use super::plan::{self, Plan, Request};
@@ -34,7 +36,9 @@ impl ImagePrune {
             add(&request, &plan::plan(ctx, &request)?, &mut keep, &mut contexts);
         }
         let mut patterns: Vec<String> = names.iter().map(|name| format!("{name}/*")).collect();
-        patterns.push(external::PATTERN.into());
+        // Other projects may need the same bases: only those that were got here go.
+        let bases = external::got_here(ctx);
+        patterns.extend(bases.iter().cloned());
         let listed = ctx.read(docker::list_images(&ctx.sh, &patterns))?;
         let listed: Vec<(&str, &str)> =
             listed.lines().filter_map(|line| line.split_once(' ')).collect();
@@ -44,6 +48,8 @@ impl ImagePrune {
         let of_releases: BTreeSet<&str> =
             listed.iter().filter(|(_, name)| releases.contains(name)).map(|(id, _)| *id).collect();
         let needed = |id: &str, name: &str| keep.contains(name) || of_releases.contains(id);
+        let building = builder::building_tag(ctx);
+        let is_ours = |name: &str| is_ours(name, &building) || bases.contains(name);
         let spare = listed.iter().filter(|(id, name)| is_ours(name) && !needed(id, name));
         remove(ctx, spare.map(|(_, name)| (*name).to_owned()).collect())?;
         remove_contexts(ctx, &contexts)
@@ -66,12 +72,9 @@ fn add(
 }
 
 /// Whether this tool has set a name; any other was set by somebody for a purpose of theirs.
-fn is_ours(reference: &str) -> bool {
+fn is_ours(reference: &str, building: &str) -> bool {
     let tag = reference.rsplit(':').next().unwrap_or_default();
-    tag.starts_with("f-")
-        || tag.starts_with("building")
-        || release::is_version(tag)
-        || reference.starts_with(external::PREFIX)
+    tag.starts_with("f-") || tag.starts_with(building) || release::is_version(tag)
 }
 
 fn remove(ctx: &Ctx, references: Vec<String>) -> Result<()> {

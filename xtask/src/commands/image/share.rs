@@ -3,6 +3,7 @@
 //! An entry is trusted no further than the right to push it: what comes from there is looked at
 //! like any image of this machine before it counts, and a release builds for itself.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -22,7 +23,7 @@ impl ImagePull {
         request.only = self.images;
         check(&request, Cache::Read)?;
         let plan = plan::plan(ctx, &request)?;
-        let plan = pull_dirty(ctx, &request, plan, &mut |_, _| {})?;
+        let plan = pull_dirty(ctx, &request, plan, &mut BTreeSet::new(), &mut |_, _| {})?;
         for planned in &plan.images {
             let status = if planned.found.is_some() { "here" } else { "missing" };
             let (image, fingerprint) = (&planned.recipe.image, &planned.fingerprint);
@@ -80,12 +81,17 @@ pub(crate) fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
     Err(exit::missing(format!("can't ask the registry for {remote}: {}", answer.stderr.trim())))
 }
 
+pub(crate) fn warn_without(ctx: &Ctx, error: &anyhow::Error) {
+    ctx.warn(format_args!("going on without the registry: {error:#}"));
+}
+
 /// Pulls what is dirty here and lies in the registry: the plan as it is then. A registry that does
-/// not answer costs the speed only.
+/// not answer costs the speed only. `refused` gets the images whose entry is none.
 pub(crate) fn pull_dirty(
     ctx: &Ctx,
     request: &Request,
     mut plan: Plan,
+    refused: &mut BTreeSet<String>,
     pulled: &mut dyn FnMut(&Planned, f64),
 ) -> Result<Plan> {
     for planned in plan.images.iter_mut().filter(|planned| planned.found.is_none()) {
@@ -96,7 +102,7 @@ pub(crate) fn pull_dirty(
             Ok(false) => continue,
             Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
             Err(error) => {
-                ctx.warn(format_args!("going on without the registry: {error:#}"));
+                warn_without(ctx, &error);
                 break;
             }
         }
@@ -106,22 +112,27 @@ pub(crate) fn pull_dirty(
                 return Err(error);
             }
             ctx.warn(format_args!("the registry's {} is damaged: {error:#}", planned.recipe.image));
+            refused.insert(planned.recipe.image.clone());
             continue;
         }
         if ctx.dry_run {
             ctx.run(docker::tag(&ctx.sh, &remote, &planned.reference))?;
+            pulled(planned, 0.0);
+            planned.pulled = true;
             continue;
         }
         let mut found = plan::inspect(ctx, std::slice::from_ref(&remote))?;
         let image = found.remove(&remote).context("a pulled image is gone again")?;
         let doubt = plan::doubts(planned, &image);
         if doubt.is_none() {
-            ctx.run(docker::tag(&ctx.sh, &remote, &planned.reference))?;
+            // Not the name: another checkout may have pulled something else under it by now.
+            ctx.run(docker::tag(&ctx.sh, &image.id, &planned.reference))?;
         }
         ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(&remote)))?;
         match doubt {
             Some(doubt) => {
-                ctx.warn(format_args!("refused the registry's {remote}: an image {doubt}"))
+                ctx.warn(format_args!("refused the registry's {remote}: an image {doubt}"));
+                refused.insert(planned.recipe.image.clone());
             }
             None => {
                 pulled(planned, started.elapsed().as_secs_f64());
@@ -137,11 +148,16 @@ pub(crate) fn pull_dirty(
     Ok(plan)
 }
 
-/// Pushes what the registry lacks.
-pub(crate) fn push(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
+/// Pushes what the registry lacks, and over what was refused.
+pub(crate) fn push(
+    ctx: &Ctx,
+    request: &Request,
+    plan: &Plan,
+    refused: &BTreeSet<String>,
+) -> Result<()> {
     for planned in &plan.images {
         let remote = remote(request, planned);
-        if is_there(ctx, &remote)? {
+        if !refused.contains(&planned.recipe.image) && is_there(ctx, &remote)? {
             continue;
         }
         ctx.say(format_args!("pushing {}", planned.recipe.image));

@@ -1,0 +1,126 @@
+//! Files: written whole or not at all, and the tool's own state with its locks.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Ctx;
+use crate::exit;
+
+/// What [`Ctx::lock`] gives: the lock lasts as long as this.
+pub(crate) struct Lock {
+    _file: Option<fs::File>,
+    /// Somebody else had it, so what was seen before may no longer be so.
+    pub(crate) waited: bool,
+}
+
+impl Ctx {
+    /// Writes a file whole or not at all: a temporary file beside it, fsync, rename.
+    pub(crate) fn write(&self, path: &Path, contents: &[u8]) -> Result<()> {
+        self.write_mode(path, contents, 0o644)
+    }
+
+    /// Like [`Ctx::write`], readable by its owner only from its first instant.
+    pub(crate) fn write_secret(&self, path: &Path, contents: &[u8]) -> Result<()> {
+        self.write_mode(path, contents, 0o600)
+    }
+
+    /// Writes what can be made again from the rest: not worth a word, nor a place in a dry run, nor
+    /// a wait for the disk. Whoever reads it back finds out whether it is whole.
+    pub(crate) fn write_cache(&self, path: &Path, contents: &[u8]) -> Result<()> {
+        if self.dry_run { Ok(()) } else { write_whole(path, contents, 0o644, false) }
+            .with_context(|| format!("can't write {}", self.relative(path).display()))
+    }
+
+    /// Writes what only saves time: where it cannot be written, nothing is lost.
+    pub(crate) fn remember(&self, path: &Path, contents: &[u8]) {
+        let _ = self.write_cache(path, contents);
+    }
+
+    fn write_mode(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+        if self.skip(&format!("write {}", self.relative(path).display())) {
+            return Ok(());
+        }
+        write_whole(path, contents, mode, true)
+            .with_context(|| format!("can't write {}", self.relative(path).display()))
+    }
+
+    /// Makes a directory of the tool's own state; not in a dry run.
+    pub(crate) fn state_directory(&self, path: &Path) -> Result<()> {
+        if self.dry_run { Ok(()) } else { fs::create_dir_all(path) }
+            .with_context(|| format!("can't create {}", self.relative(path).display()))
+    }
+
+    /// Removes a file or directory of the tool's own state.
+    pub(crate) fn remove_state(&self, path: &Path) -> Result<()> {
+        let shown = self.relative(path).display().to_string();
+        if self.skip(&format!("remove {shown}")) {
+            return Ok(());
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.with_context(|| format!("can't remove {shown}"))
+    }
+
+    /// Waits until nobody else in this checkout does what `name` stands for; it is ours until the
+    /// returned file is dropped, or we are gone. A dry run takes and waits for nothing.
+    pub(crate) fn lock(&self, name: &str) -> Result<Lock> {
+        use rustix::fs::{FlockOperation, flock};
+        if self.dry_run {
+            return Ok(Lock { _file: None, waited: false });
+        }
+        let path = self.state().join(format!("{name}.lock"));
+        let file = self.log_file(&path)?;
+        let mut waited = false;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock { _file: Some(file), waited }),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => {
+                    let shown = self.relative(&path).display().to_string();
+                    return Err(error).with_context(|| format!("can't lock {shown}"));
+                }
+            }
+            if !waited {
+                self.say(format_args!("waiting for another {name} of this checkout to end"));
+                waited = true;
+            }
+            if self.interrupted() {
+                return Err(exit::interrupted());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Opens a log file for a process that outlives us.
+    pub(crate) fn log_file(&self, path: &Path) -> Result<fs::File> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("can't create {}", directory.display()))?;
+        }
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("can't open {}", path.display()))
+    }
+}
+
+fn write_whole(path: &Path, contents: &[u8], mode: u32, durable: bool) -> Result<()> {
+    let directory = path.parent().context("a file path without a directory")?;
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(directory)?;
+    file.write_all(contents)?;
+    if durable {
+        file.as_file().sync_all()?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
