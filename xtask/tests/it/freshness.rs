@@ -476,6 +476,9 @@ fn another_platform_is_a_reason() {
     project.file("environments/dev/environment.toml", "[images]\nplatform = \"linux/arm64\"\n");
     let images = project.xtask(&["--json", "image", "list"]).succeeds().images();
     assert_eq!(images[0], "base dirty: platform: linux/arm64 instead of linux/amd64");
+    project.file("docker/base/Dockerfile", "FROM debian:trixie-slim\n");
+    let answer = project.xtask(&["image", "build"]).exits(4);
+    answer.says("debian:trixie-slim is here for linux/amd64, and linux/arm64 is built for");
 }
 
 #[test]

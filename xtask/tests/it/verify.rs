@@ -40,7 +40,7 @@ fn files_that_a_later_step_changes_are_listed_as_not_verifiable() {
     assert_eq!(event["not_verifiable"], serde_json::json!(["/bin/tool", "/srv/other.txt"]));
     project.file("app/source.txt", "two\n");
     let said = project.xtask(&["image", "build", "--verify"]).succeeds();
-    said.says("not verifiable, a later step changed or removed them (2): /bin/tool, /srv/other");
+    said.says("decides about them (2): /bin/tool, /srv/other");
 }
 
 /// The ignore file beside the Dockerfile decides; another in the context is a file like any other.

@@ -146,6 +146,10 @@ fn ensure_externals(ctx: &Ctx, request: &Request, plan: Plan) -> Result<Plan> {
     for name in &externals {
         external::ensure(ctx, name, &request.lock)?;
     }
+    for planned in plan.dirty() {
+        let (names, platform) = (&planned.recipe.externals, &planned.inputs.platform);
+        external::check_platform(ctx, names, &request.lock, platform)?;
+    }
     if ctx.dry_run || externals.is_empty() { Ok(plan) } else { plan::plan(ctx, request) }
 }
 

@@ -111,6 +111,30 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
     Ok(External { content, digest })
 }
 
+/// Refuses bases of another platform than is built for: the builder would look for the right one
+/// under a name that no registry has.
+pub(crate) fn check_platform(
+    ctx: &Ctx,
+    names: &BTreeSet<String>,
+    lock: &Lock,
+    platform: &str,
+) -> Result<()> {
+    let references = names.iter().map(|name| (reference(name, &lock.epoch), name));
+    let references: BTreeMap<String, &String> = references.collect();
+    let found = inspect(ctx, &references.keys().cloned().collect::<Vec<_>>())?;
+    for (reference, image) in found {
+        let here = image.platform();
+        if !platform.starts_with(&here) {
+            return Err(exit::missing(format!(
+                "{} is here for {here}, and {platform} is built for; take an engine of that \
+                 platform, or leave [images] platform of environment.toml out",
+                references[&reference]
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn pull(ctx: &Ctx, name: &str, digest: &str, reference: &str) -> Result<()> {
     ctx.say(format_args!("pulling {name}"));
     let repository = name.split('@').next().unwrap_or(name);

@@ -2,8 +2,9 @@
 //!
 //! In the same call as the image, the builder also writes two archives: all of the context as it
 //! received it, and the files that the image's own stage copies. The first has to equal the inputs.
-//! The second is compared with the image: what differs there was changed by a later step and is
-//! listed, since nobody can tell a change that was meant from one that was not.
+//! The second is compared with the image. What differs there was changed by a later step, or lies
+//! where the base's WORKDIR says; it is listed, since nobody can tell a change that was meant from
+//! one that was not.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -88,7 +89,8 @@ pub(crate) fn check(ctx: &Ctx, planned: &Planned, built: &str, workshop: &Worksh
         let list = changed[..changed.len().min(MOST)].join(", ");
         let count = changed.len();
         ctx.say(format_args!(
-            "  not verifiable, a later step changed or removed them ({count}): {list}{more}"
+            "  not verifiable, since a later step or the base decides about them ({count}): \
+             {list}{more}"
         ));
     }
     Ok(())
