@@ -5,7 +5,7 @@
 //! cleans it once more and makes rules of it, and fsutil walks the context with them. A rule of
 //! our own would hash other files than the builder copies, so each step is done here as it is
 //! done there, quirks included. Two oracles hold us to it: the real patternmatcher
-//! (`tests/oracle/ignore.go`) and the real engine (`tests/it/ignore_rules.rs`).
+//! (`tests/oracle/ignore.go`) and the real engine (`xtask/tests/it/ignore_rules.rs`).
 //!
 //! | Module | Its step |
 //! |---|---|
