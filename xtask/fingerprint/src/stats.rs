@@ -220,3 +220,33 @@ fn identity(root: &Path) -> Digest {
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Clock, Stat};
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn shows(device: u64, changed: i64) -> bool {
+        let stat = Stat { device, inode: 1, size: 1, modified: 0, changed, mode: 0 };
+        Clock { device: 1, now: 100 * SECOND + 7 }.would_show(&stat)
+    }
+
+    /// Kernels with a coarse clock give two writes one time; newer ones hardly ever do, so no test
+    /// that only writes files would notice.
+    #[test]
+    fn a_file_as_young_as_the_clock_is_not_remembered() {
+        assert!(shows(1, 100 * SECOND + 6));
+        assert!(!shows(1, 100 * SECOND + 7));
+        assert!(!shows(1, 100 * SECOND + 8));
+        assert!(!shows(1, 200 * SECOND + 1));
+    }
+
+    #[test]
+    fn where_the_clock_is_unknown_or_coarse_it_takes_longer() {
+        assert!(!shows(2, 98 * SECOND + 1));
+        assert!(shows(2, 97 * SECOND + 1));
+        assert!(!shows(1, 98 * SECOND));
+        assert!(shows(1, 97 * SECOND));
+    }
+}
