@@ -222,8 +222,9 @@ fn identity(root: &Path) -> Digest {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests {
-    use super::{Clock, Stat};
+    use super::{Clock, Record, Stat, StatCache};
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -248,5 +249,18 @@ mod tests {
         assert!(shows(2, 97 * SECOND + 1));
         assert!(!shows(1, 98 * SECOND));
         assert!(shows(1, 97 * SECOND));
+    }
+
+    #[test]
+    fn a_cache_made_for_another_directory_is_not_believed() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let stat = Stat { device: 1, inode: 1, size: 1, modified: 0, changed: 0, mode: 0 };
+        let records = [Record { stat, content: [7; 32] }];
+        let bytes = StatCache::empty(here.path()).updated(&records).unwrap();
+        let path = here.path().join("cache");
+        std::fs::write(&path, bytes).unwrap();
+        let found = |root| StatCache::load(&path, root).find(&stat, &mut 0);
+        assert_eq!(found(here.path()), Some(0));
+        assert_eq!(found(there.path()), None);
     }
 }

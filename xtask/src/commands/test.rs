@@ -35,7 +35,9 @@ pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
         };
         let text = std::fs::read_to_string(ctx.root.join(&build.dockerfile))
             .with_context(|| format!("can't read {}", build.dockerfile))?;
-        if dockerfile::has_stage(&text, STAGE) {
+        let has_stage = dockerfile::has_stage(&text, STAGE)
+            .map_err(|message| anyhow::anyhow!("{}:{message}", build.dockerfile))?;
+        if has_stage {
             build.target = Some(STAGE.into());
             names.extend(image::folder_of(&build.dockerfile));
         }

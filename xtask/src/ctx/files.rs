@@ -99,14 +99,14 @@ impl Ctx {
     pub(crate) fn log_file(&self, path: &Path) -> Result<fs::File> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)
-                .with_context(|| format!("can't create {}", directory.display()))?;
+                .with_context(|| format!("can't create {}", self.relative(directory).display()))?;
         }
         fs::OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(path)
-            .with_context(|| format!("can't open {}", path.display()))
+            .with_context(|| format!("can't open {}", self.relative(path).display()))
     }
 }
 

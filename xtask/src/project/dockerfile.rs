@@ -1,16 +1,23 @@
 //! What a Dockerfile builds from: its stages and the images that each of them names.
 //!
-//! Only `FROM`, `COPY --from`, `ADD --from`, `RUN --mount=…,from=` and the global `ARG`s matter
-//! here; everything else is the builder's business and is covered by the file's own hash.
+//! Only `FROM`, `COPY --from`, `RUN --mount=…,from=` and the global `ARG`s matter here; everything
+//! else is the builder's business and is covered by the file's own hash. What builders of different
+//! age read differently is refused: a base that is not seen is a base whose move is not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::substitute::substitute;
+mod global;
+mod instruction;
+mod words;
+
+use global::Global;
+use instruction::Instruction;
 
 /// What one target of a Dockerfile needs from outside the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct References {
-    /// Image references, in the file's own spelling after build arguments are filled in.
+    /// Image references after build arguments are filled in, as short as Docker writes them: under
+    /// such names the builder looks for what it is given in their place.
     pub(crate) images: BTreeSet<String>,
     /// Whether any stage needed declares `ARG name` for these names.
     pub(crate) arguments: BTreeSet<String>,
@@ -18,8 +25,11 @@ pub(crate) struct References {
 
 #[derive(Debug, Default)]
 struct Stage {
+    line: usize,
     name: Option<String>,
-    needs: Vec<String>,
+    /// Earlier stages that it is built from.
+    stages: Vec<usize>,
+    images: Vec<String>,
     arguments: BTreeSet<String>,
 }
 
@@ -34,7 +44,7 @@ pub(crate) fn parse(
     let stages = stages(text, args)?;
     let start = match target {
         None => stages.len().checked_sub(1).ok_or("1: there is no FROM")?,
-        Some(target) => find(&stages, target, stages.len())
+        Some(target) => find(&stages, target)
             .ok_or_else(|| format!("1: there is no stage {target:?} (FROM … AS {target})"))?,
     };
     let mut references = References::default();
@@ -44,33 +54,34 @@ pub(crate) fn parse(
         if !seen.insert(index) {
             continue;
         }
-        references.arguments.extend(stages[index].arguments.iter().cloned());
-        for need in &stages[index].needs {
-            match find(&stages, need, index) {
-                Some(stage) => open.push(stage),
-                None if need == "scratch" => {}
-                None => {
-                    references.images.insert(need.clone());
-                }
-            }
+        let stage = &stages[index];
+        references.arguments.extend(stage.arguments.iter().cloned());
+        references.images.extend(stage.images.iter().cloned());
+        open.extend(&stage.stages);
+    }
+    // The builder would take the image for the stage, and leave out what the stage does.
+    for Stage { line, name, .. } in &stages {
+        let same = |image: &&String| name.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(image));
+        if let Some(image) = references.images.iter().find(same) {
+            return Err(format!(
+                "{line}: a stage called {image:?} would be replaced by the image of that name; \
+                 call it something else"
+            ));
         }
     }
     Ok(references)
 }
 
 /// Whether a Dockerfile has a stage of this name.
-pub(crate) fn has_stage(text: &str, name: &str) -> bool {
-    instructions(text).iter().any(|(_, instruction)| {
-        let words: Vec<&str> = instruction.split_whitespace().collect();
-        match words[..] {
-            [from, .., r#as, stage] => {
-                from.eq_ignore_ascii_case("from")
-                    && r#as.eq_ignore_ascii_case("as")
-                    && stage.eq_ignore_ascii_case(name)
-            }
-            _ => false,
+pub(crate) fn has_stage(text: &str, name: &str) -> Result<bool, String> {
+    let (_, instructions) = instruction::read(text)?;
+    for instruction in instructions.iter().filter(|it| it.keyword == "FROM") {
+        let (_, stage) = image_and_name(instruction).map_err(|it| instruction.error(&it))?;
+        if stage.is_some_and(|stage| stage.eq_ignore_ascii_case(name)) {
+            return Ok(true);
         }
-    })
+    }
+    Ok(false)
 }
 
 /// A Dockerfile of nothing but what one target copies from the context as it is: where the files
@@ -78,30 +89,29 @@ pub(crate) fn has_stage(text: &str, name: &str) -> bool {
 ///
 /// Left out is what cannot be told without the rest: `ADD` (which unpacks), here-documents, other
 /// stages and images, and flags whose effect hangs on the base.
-pub(crate) fn direct_copies(text: &str, target: Option<&str>) -> Option<String> {
-    let all = instructions(text);
-    let mut global = String::new();
+pub(crate) fn direct_copies(text: &str, target: Option<&str>) -> Result<Option<String>, String> {
+    let (escape, instructions) = instruction::read(text)?;
+    let mut global = format!("# escape={escape}\n");
     // Name of each stage, what it is built from, and its lines that place files.
-    let mut stages: Vec<(Option<&str>, &str, Vec<String>)> = Vec::new();
-    for (_, instruction) in &all {
-        let words: Vec<&str> = instruction.split_whitespace().collect();
-        let keyword = words.first()?.to_ascii_uppercase();
-        let line = format!("{}\n", instruction.trim());
+    let mut stages: Vec<(Option<&str>, String, Vec<String>)> = Vec::new();
+    for instruction in &instructions {
+        let Instruction { keyword, rest, .. } = instruction;
+        let line = format!("{keyword} {rest}\n");
         match (keyword.as_str(), stages.last_mut()) {
             ("FROM", _) => {
-                let plain: Vec<&str> =
-                    words[1..].iter().copied().filter(|word| !word.starts_with("--")).collect();
-                let name = (plain.len() == 3).then(|| plain[2]);
-                stages.push((name, plain.first()?, Vec::new()));
+                let (image, name) =
+                    image_and_name(instruction).map_err(|it| instruction.error(&it))?;
+                let image = words::without_quotes(image, escape).unwrap_or_default();
+                stages.push((name, image, Vec::new()));
             }
             ("ARG", None) => global.push_str(&line),
             ("ARG" | "ENV" | "WORKDIR", Some((_, _, lines))) => lines.push(line),
-            ("COPY", Some((_, _, lines))) => lines.extend(plain_copy(&words)),
+            ("COPY", Some((_, _, lines))) if is_plain_copy(instruction) => lines.push(line),
             _ => {}
         }
     }
     let position = |name: &str, end: usize| {
-        let named = |stage: &(Option<&str>, &str, Vec<String>)| {
+        let named = |stage: &(Option<&str>, String, Vec<String>)| {
             stage.0.is_some_and(|n| n.eq_ignore_ascii_case(name))
         };
         stages[..end].iter().rposition(named)
@@ -114,62 +124,58 @@ pub(crate) fn direct_copies(text: &str, target: Option<&str>) -> Option<String> 
     while let Some(index) = at {
         let own = stages[index].2.iter().map(String::as_str);
         lines.splice(0..0, own);
-        at = position(stages[index].1, index);
+        at = position(&stages[index].1, index);
     }
     let copies = lines.iter().any(|line| line.starts_with("COPY"));
-    copies.then(|| format!("{global}FROM scratch\n{}", lines.concat()))
+    Ok(copies.then(|| format!("{global}FROM scratch\n{}", lines.concat())))
 }
 
-/// A `COPY` of context files, without what does not move them.
-fn plain_copy(words: &[&str]) -> Option<String> {
-    let (flags, rest): (Vec<&str>, Vec<&str>) =
-        words[1..].iter().copied().partition(|word| word.starts_with("--"));
-    let harmless = |flag: &&str| {
+/// Whether it is a `COPY` of context files whose flags do not move them.
+fn is_plain_copy(copy: &Instruction) -> bool {
+    let harmless = |flag: &String| {
         ["--chown=", "--chmod=", "--link"].iter().any(|known| flag.starts_with(known))
     };
-    let plain = flags.iter().all(harmless) && !rest.iter().any(|word| word.starts_with("<<"));
-    plain.then(|| format!("COPY {}\n", rest.join(" ")))
+    copy.flags.iter().all(harmless) && !copy.has_here_documents
 }
 
-/// A stage by name or number, among those before `end`.
-fn find(stages: &[Stage], name: &str, end: usize) -> Option<usize> {
+fn find(stages: &[Stage], name: &str) -> Option<usize> {
     let named = |stage: &Stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name));
-    let by_name = stages[..end].iter().rposition(named);
-    by_name.or_else(|| name.parse().ok().filter(|&number: &usize| number < end))
+    stages.iter().position(named)
 }
 
 fn stages(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<Stage>, String> {
+    let (escape, instructions) = instruction::read(text)?;
     let mut stages: Vec<Stage> = Vec::new();
-    let mut global = BTreeMap::new();
-    for (line, instruction) in instructions(text) {
-        let mut words = instruction.split_whitespace();
-        let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
-        let words: Vec<&str> = words.collect();
-        let inside = stages.last_mut();
-        match (keyword.as_str(), inside) {
-            ("ARG", None) => {
-                for word in words {
-                    let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                    let value = args.get(name).map_or(default.trim_matches('"'), String::as_str);
-                    global.insert(name.to_owned(), value.to_owned());
-                }
+    let mut global = Global::new(escape, args);
+    for instruction in &instructions {
+        let at = |message: String| instruction.error(&message);
+        if instruction.keyword == "FROM" {
+            let stage = from(instruction, &global, &stages).map_err(at)?;
+            stages.push(stage);
+            continue;
+        }
+        let Some((stage, earlier)) = stages.split_last_mut() else {
+            if instruction.keyword == "ARG" {
+                global.declare(&instruction.rest);
             }
-            ("ARG", Some(stage)) => {
+            continue;
+        };
+        match instruction.keyword.as_str() {
+            "ARG" => {
+                let words = words::split(&instruction.rest, escape).0;
                 let names = words.iter().map(|word| word.split('=').next().unwrap_or(word));
                 stage.arguments.extend(names.map(str::to_owned));
             }
-            ("FROM", _) => stages.push(from(line, &words, &global)?),
-            ("COPY" | "ADD" | "RUN", Some(stage)) => {
-                stage.needs.extend(words.iter().take_while(|w| w.starts_with("--")).filter_map(
-                    |word| {
-                        let copy = word.strip_prefix("--from=");
-                        let mount = || {
-                            let options = word.strip_prefix("--mount=")?;
-                            options.split(',').find_map(|option| option.strip_prefix("from="))
-                        };
-                        copy.or_else(mount).map(str::to_owned)
-                    },
-                ));
+            "COPY" | "ADD" => {
+                for flag in &instruction.flags {
+                    copied_from(flag, stage, earlier).map_err(at)?;
+                }
+            }
+            "RUN" => {
+                let mounts = instruction.flags.iter().filter_map(|it| it.strip_prefix("--mount="));
+                for source in mounts.filter_map(mounted) {
+                    stage.needs(source, earlier).map_err(at)?;
+                }
             }
             _ => {}
         }
@@ -177,73 +183,75 @@ fn stages(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<Stage>, Str
     Ok(stages)
 }
 
-fn from(line: usize, words: &[&str], global: &BTreeMap<String, String>) -> Result<Stage, String> {
-    let words: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with("--")).collect();
-    let (image, name) = match words[..] {
-        [image] => (image, None),
-        [image, r#as, name] if r#as.eq_ignore_ascii_case("as") => (image, Some(name.to_owned())),
-        _ => return Err(format!("{line}: FROM wants `IMAGE` or `IMAGE AS NAME`")),
-    };
-    let mut argument = |name: &str| global.get(name).filter(|value| !value.is_empty()).cloned();
-    let image = substitute(image, &mut argument)
-        .map_err(|message| format!("{line}: {message}; give ARG a default"))?;
-    Ok(Stage { name, needs: vec![image], arguments: BTreeSet::new() })
+impl Stage {
+    /// Takes a name as the builder does: an earlier stage, else an image.
+    fn needs(&mut self, name: &str, earlier: &[Stage]) -> Result<(), String> {
+        if name.contains('$') {
+            return Err(format!(
+                "variables are not filled in here ({name}); name a stage, and give it the image \
+                 (FROM {name} AS …)"
+            ));
+        }
+        match find(earlier, name) {
+            Some(stage) => self.stages.push(stage),
+            None if name == "scratch" || name.is_empty() => {}
+            None => self.images.push(short(name)),
+        }
+        Ok(())
+    }
 }
 
-/// The instructions with the number of their first line: comments dropped, continued lines
-/// joined, here-documents skipped.
-fn instructions(text: &str) -> Vec<(usize, String)> {
-    let escape = if text.lines().take_while(|line| line.starts_with('#')).any(|line| {
-        let directive = line.trim_start_matches('#').replace(' ', "");
-        directive.eq_ignore_ascii_case("escape=`")
-    }) {
-        '`'
-    } else {
-        '\\'
-    };
-    let mut result = Vec::new();
-    let mut current: Option<(usize, String)> = None;
-    let mut lines = (1..).zip(text.lines());
-    while let Some((number, line)) = lines.next() {
-        if line.trim_start().starts_with('#') || line.trim().is_empty() {
-            continue;
-        }
-        let (content, continues) = match line.trim_end().strip_suffix(escape) {
-            Some(content) => (content, true),
-            None => (line, false),
-        };
-        let (_, joined) = current.get_or_insert((number, String::new()));
-        joined.push_str(content);
-        joined.push(' ');
-        if continues {
-            continue;
-        }
-        let Some((start, instruction)) = current.take() else {
-            continue;
-        };
-        for end in heredocs(&instruction) {
-            for (_, line) in lines.by_ref() {
-                if line.trim_start_matches('\t') == end {
-                    break;
-                }
-            }
-        }
-        result.push((start, instruction));
+/// A flag of `COPY`; only there a number means a stage.
+fn copied_from(flag: &str, stage: &mut Stage, earlier: &[Stage]) -> Result<(), String> {
+    if flag == "--from" {
+        return Err("--from wants its stage or image behind a `=`".into());
     }
-    result
+    let Some(source) = flag.strip_prefix("--from=") else { return Ok(()) };
+    match source.parse::<usize>() {
+        Ok(number) if number < earlier.len() => stage.stages.push(number),
+        Ok(number) => return Err(format!("there is no stage {number} before this one")),
+        Err(_) => stage.needs(source, earlier)?,
+    }
+    Ok(())
 }
 
-/// The end words of the here-documents that an instruction opens.
-fn heredocs(instruction: &str) -> Vec<String> {
-    let word = instruction.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    if !matches!(word.as_str(), "RUN" | "COPY" | "ADD") {
-        return Vec::new();
+/// What the options of a mount take it from. The builder reads them as CSV: the last one counts,
+/// in any case, and quotes may stand around each.
+fn mounted(options: &str) -> Option<&str> {
+    let options = options.split(',').map(|option| option.trim_matches('"'));
+    let mut from = options.filter_map(|option| {
+        option.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("from"))
+    });
+    from.next_back().map(|(_, source)| source)
+}
+
+/// An image's name without what Docker adds by itself.
+fn short(image: &str) -> String {
+    let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|hub| image.strip_prefix(hub));
+    let path = hub.unwrap_or(image);
+    let path = path.strip_prefix("library/").filter(|it| !it.contains('/')).unwrap_or(path);
+    path.strip_suffix(":latest").unwrap_or(path).to_owned()
+}
+
+fn from(from: &Instruction, global: &Global<'_>, earlier: &[Stage]) -> Result<Stage, String> {
+    let (image, name) = image_and_name(from)?;
+    if let Some(name) = name.filter(|name| find(earlier, name).is_some()) {
+        return Err(format!("there already is a stage called {name:?}"));
     }
-    let opened = instruction.split_whitespace().filter_map(|word| word.strip_prefix("<<"));
-    opened
-        .map(|word| word.trim_start_matches('-').trim_matches(['"', '\'']).to_owned())
-        .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_'))
-        .collect()
+    let image = global.fill(image)?;
+    let name = name.map(str::to_owned);
+    let mut stage = Stage { line: from.line, name, ..Stage::default() };
+    stage.needs(&image, earlier)?;
+    Ok(stage)
+}
+
+fn image_and_name(from: &Instruction) -> Result<(&str, Option<&str>), String> {
+    let words: Vec<&str> = from.rest.split_whitespace().collect();
+    match words[..] {
+        [image] => Ok((image, None)),
+        [image, r#as, name] if r#as.eq_ignore_ascii_case("as") => Ok((image, Some(name))),
+        _ => Err("FROM wants `IMAGE` or `IMAGE AS NAME`".into()),
+    }
 }
 
 #[cfg(test)]

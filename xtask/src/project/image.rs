@@ -138,10 +138,15 @@ impl Order<'_> {
         let path = self.project.root.join(&build.dockerfile);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("can't read {}", build.dockerfile))?;
-        let found = dockerfile::parse(&text, build.target.as_deref(), &args)
-            .map_err(|message| anyhow::anyhow!("{}:{message}", build.dockerfile))?;
+        let parse = |args: &BTreeMap<String, String>| {
+            dockerfile::parse(&text, build.target.as_deref(), args)
+                .map_err(|message| anyhow::anyhow!("{}:{message}", build.dockerfile))
+        };
+        let mut found = parse(&args)?;
         if found.arguments.contains(EPOCH_ARGUMENT) {
             args.insert(EPOCH_ARGUMENT.into(), self.epoch.to_owned());
+            // The builder fills it in behind FROM too.
+            found = parse(&args)?;
         }
         let (bases, externals) =
             found.images.into_iter().partition(|name| self.project.images.contains(name));

@@ -180,7 +180,8 @@ fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
             // What compose itself cannot read it reports itself.
             let _ = substitute(text, &mut |name| {
                 names.insert(name.to_owned());
-                Some(String::new())
+                // Not empty: `${NAME:?}` would end the search.
+                Some(name.to_owned())
             });
         }
         Value::Array(items) => items.iter().for_each(|item| collect_variables(item, names)),

@@ -1,12 +1,13 @@
 //! `$NAME`, `${NAME}` and `${NAME:-default}` in a text; `$$` stands for one `$`.
 //!
-//! One reader for Dockerfiles, build sections and Procfiles, so that they cannot disagree.
+//! One reader for Dockerfiles, build sections and Procfiles, so that they cannot disagree. It knows
+//! the operators that both compose and BuildKit know: `-`, `+` and `?`, each with or without `:`.
 
-/// Fills every variable in. `Err` holds what is wrong; `lookup` gives `None` for no value.
-pub(crate) fn substitute(
-    text: &str,
-    lookup: &mut dyn FnMut(&str) -> Option<String>,
-) -> Result<String, String> {
+/// The value of a variable; `None` where it is not set.
+pub(crate) type Lookup<'l> = dyn FnMut(&str) -> Option<String> + 'l;
+
+/// Fills every variable in. `Err` holds what is wrong.
+pub(crate) fn substitute(text: &str, lookup: &mut Lookup<'_>) -> Result<String, String> {
     let mut result = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -16,28 +17,76 @@ pub(crate) fn substitute(
             rest = escaped;
             continue;
         }
-        let (name, default, tail) = match after.strip_prefix('{') {
-            Some(braced) => {
-                let (inner, tail) = braced.split_once('}').ok_or("`${` without `}`")?;
-                let end = inner.find(|c: char| !is_name_char(c)).unwrap_or(inner.len());
-                let default = ["-", ":-"].into_iter().find_map(|o| inner[end..].strip_prefix(o));
-                (&inner[..end], default, tail)
-            }
-            None => {
-                let end = after.find(|c: char| !is_name_char(c)).unwrap_or(after.len());
-                (&after[..end], None, &after[end..])
-            }
-        };
-        if name.is_empty() {
-            return Err("`$` without a name behind it; write `$$` for the character".into());
-        }
-        let value = lookup(name).or_else(|| default.map(str::to_owned));
-        result.push_str(&value.ok_or_else(|| format!("${name} has no value"))?);
+        let (value, tail) = variable(after, lookup, &substitute)?;
+        result.push_str(&value);
         rest = tail;
     }
     Ok(result + rest)
 }
 
-fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
+/// What a variable stands for whose `$` was read, and what follows it; `fill` reads the text
+/// behind an operator.
+pub(crate) fn variable<'t>(
+    text: &'t str,
+    lookup: &mut Lookup<'_>,
+    fill: &dyn Fn(&str, &mut Lookup<'_>) -> Result<String, String>,
+) -> Result<(String, &'t str), String> {
+    let (inner, tail) = match text.strip_prefix('{') {
+        Some(braced) => {
+            let end = closing_brace(braced).ok_or("`${` without `}`")?;
+            (&braced[..end], &braced[end + 1..])
+        }
+        None => text.split_at(name_length(text)),
+    };
+    let (name, operation) = inner.split_at(name_length(inner));
+    if name.is_empty() {
+        return Err("`$` without a name behind it; write `$$` for the character".into());
+    }
+    let value = lookup(name);
+    let without_colon = operation.strip_prefix(':');
+    let mut operation = without_colon.unwrap_or(operation).chars();
+    let operator = operation.next();
+    let present = value.filter(|value| without_colon.is_none() || !value.is_empty());
+    // Read in any case: who looks for names wants all of them.
+    let word = fill(operation.as_str(), lookup);
+    let value = match (operator, present) {
+        (None, Some(value)) if without_colon.is_none() => value,
+        (None, None) if without_colon.is_none() => return Err(format!("${name} has no value")),
+        (Some('-' | '?'), Some(value)) => value,
+        (Some('-'), None) | (Some('+'), Some(_)) => word?,
+        (Some('+'), None) => String::new(),
+        (Some('?'), None) => match word?.as_str() {
+            "" => return Err(format!("${name} has no value")),
+            message => return Err(format!("${name} has no value: {message}")),
+        },
+        _ => {
+            return Err(format!(
+                "`${{{inner}}}` is not supported; behind a name may stand `:-`, `-`, `:+`, `+`, \
+                 `:?` and `?`"
+            ));
+        }
+    };
+    Ok((value, tail))
+}
+
+/// Where the brace closes that was opened before a text.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 1;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if before == '$' => open += 1,
+            '}' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at);
+        }
+        before = c;
+    }
+    None
+}
+
+fn name_length(text: &str) -> usize {
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())
 }

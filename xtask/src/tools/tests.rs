@@ -143,12 +143,14 @@ fn build_steps_are_told_from_housekeeping() {
 
 #[test]
 fn a_registry_of_images_is_read_by_tag() {
-    let json = r#"["sha256:1",["a:1"],5,"linux","amd64",{"Labels":{"k":"v"},"Env":["A=1"]},{"Layers":["x"]}]"#;
+    let json = r#"["sha256:1",["a:1"],5,"linux","amd64",{"Labels":{"dev.stevedore.k":"v"},"Env":["A=1"]},{"Layers":["x"]}]"#;
     let images = docker::parse_images(json).unwrap();
-    assert_eq!(images[0].label("k"), Some("v"));
+    assert_eq!(images[0].label("dev.stevedore.k"), Some("v"));
     let relabelled = json.replace("\"v\"", "\"w\"").replace("sha256:1", "sha256:2");
     let relabelled = docker::parse_images(&relabelled).unwrap();
-    assert_eq!(images[0].content(), relabelled[0].content(), "labels and ids do not count");
-    let other = docker::parse_images(&json.replace("A=1", "A=2")).unwrap();
-    assert_ne!(images[0].content(), other[0].content());
+    assert_eq!(images[0].content(), relabelled[0].content(), "our labels and ids do not count");
+    for (from, to) in [("A=1", "A=2"), ("dev.stevedore.k", "k"), ("\"Env\"", "\"Healthcheck\"")] {
+        let other = docker::parse_images(&json.replace(from, to)).unwrap();
+        assert_ne!(images[0].content(), other[0].content(), "{to}");
+    }
 }

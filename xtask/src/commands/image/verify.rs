@@ -35,7 +35,8 @@ pub(crate) fn add_targets(
     let text = std::fs::read_to_string(ctx.root.join(name))
         .with_context(|| format!("can't read {name}"))?;
     let all = Some("FROM scratch\nCOPY . /\n".to_owned());
-    let direct = dockerfile::direct_copies(&text, recipe.target.as_deref());
+    let direct = dockerfile::direct_copies(&text, recipe.target.as_deref())
+        .map_err(|message| anyhow::anyhow!("{name}:{message}"))?;
     // No image can have a name with an underscore.
     for (kind, text) in [("received", all), ("direct", direct)] {
         let Some(text) = text else { continue };
