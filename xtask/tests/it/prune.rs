@@ -66,4 +66,6 @@ fn prune_removes_private_copies_that_no_image_has_any_more() {
     project.compose(&[("app", "{image: alpine, x-stevedore: {main: true}}")]);
     project.xtask(&["image", "prune"]).succeeds();
     assert_eq!(copies(), 0);
+    let base = docker(&["image", "inspect", "--format", "{{.Id}}", &project.own_base()]);
+    assert!(!base.is_empty(), "every other project of today's lock needs this base");
 }

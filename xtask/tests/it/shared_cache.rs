@@ -146,8 +146,16 @@ fn forged_and_damaged_entries_of_the_registry_are_refused() {
     }
     assert_eq!(forgeries.len(), 9);
 
-    // The true image again, then its bytes damaged where they lie.
-    registry.replace(&new, &new);
+    // What was refused is pushed over, and the next one pulls it.
+    registry.replace(&new, &forgeries[0].1);
+    for (cache, status) in [("write", "built"), ("read", "pulled")] {
+        docker(&["image", "rm", "--force", &new]);
+        let cache = format!("--cache={cache}");
+        let answer = project.xtask(&["--json", "image", "build", "dev", &cache]).succeeds();
+        assert_eq!(answer.images()[1], format!("app {status}: the image is gone"));
+    }
+
+    // Its bytes damaged where they lie.
     let config = docker(&["image", "inspect", "--format", "{{.Id}}", &new]);
     let config = config.trim().trim_start_matches("sha256:");
     let tag = new.rsplit(':').next().unwrap();
