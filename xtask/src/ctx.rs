@@ -22,6 +22,8 @@ pub(crate) use child::{Answer, beside, detach};
 
 /// Longest wait for a question to a tool that should answer at once.
 pub(crate) const QUESTION: Duration = Duration::from_secs(30);
+/// Longest wait for a registry to say what it has.
+pub(crate) const REGISTRY: Duration = Duration::from_secs(20);
 /// Longest wait for a build, a download or a test run.
 pub(crate) const LONG: Duration = Duration::from_secs(60 * 60);
 

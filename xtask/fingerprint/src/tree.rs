@@ -58,6 +58,17 @@ pub struct Entry<'t> {
     pub target: &'t [u8],
 }
 
+impl Entry<'_> {
+    /// What it holds, as text: the SHA-256 of a file, where a symlink points to.
+    pub fn content_text(&self) -> String {
+        match self.kind {
+            Kind::File => hex::encode(self.content),
+            Kind::Directory => String::new(),
+            Kind::Symlink => escape(self.target),
+        }
+    }
+}
+
 /// The mode that counts: the owner's bits, spread to group and others without the right to write.
 ///
 /// Group's and others' bits come from the umask of whoever made the checkout, and git keeps none of
@@ -134,13 +145,9 @@ impl Tree {
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.rows.len() * 100);
         for entry in self.iter() {
-            let content = match entry.kind {
-                Kind::File => hex::encode(entry.content),
-                Kind::Directory => String::new(),
-                Kind::Symlink => escape(entry.target),
-            };
-            let path = escape(entry.path);
-            let _ = writeln!(text, "{}\t{:04o}\t{content}\t{path}", entry.kind.name(), entry.mode);
+            let (kind, mode) = (entry.kind.name(), entry.mode);
+            let (content, path) = (entry.content_text(), escape(entry.path));
+            let _ = writeln!(text, "{kind}\t{mode:04o}\t{content}\t{path}");
         }
         text
     }

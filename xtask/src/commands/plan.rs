@@ -7,7 +7,6 @@ use super::image::plan::{self, Request};
 use super::image::share;
 use crate::cli::{self, Cache};
 use crate::ctx::Ctx;
-use crate::exit;
 
 impl cli::Plan {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -20,14 +19,9 @@ impl cli::Plan {
         for planned in &plan.images {
             let mut pull = false;
             if ask && planned.found.is_none() {
-                match share::is_there(ctx, &share::remote(&request, planned)) {
-                    Ok(there) => pull = there,
-                    Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
-                    Err(error) => {
-                        share::warn_without(ctx, &error);
-                        ask = false;
-                    }
-                }
+                let there = share::look(ctx, &request, planned)?;
+                ask = there.is_some();
+                pull = there == Some(true);
             }
             let (action, count) = match (&planned.found, pull) {
                 (Some(_), _) => ("reuse", 0),

@@ -146,9 +146,9 @@ fn ensure_externals(ctx: &Ctx, request: &Request, plan: Plan) -> Result<Plan> {
     for name in &externals {
         external::ensure(ctx, name, &request.lock)?;
     }
-    for planned in plan.dirty() {
-        let (names, platform) = (&planned.recipe.externals, &planned.inputs.platform);
-        external::check_platform(ctx, names, &request.lock, platform)?;
+    if let Some(planned) = plan.dirty().next() {
+        // All images of a plan are for one platform.
+        external::check_platform(ctx, &externals, &request.lock, &planned.inputs.platform)?;
     }
     if ctx.dry_run || externals.is_empty() { Ok(plan) } else { plan::plan(ctx, request) }
 }

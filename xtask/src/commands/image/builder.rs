@@ -47,9 +47,11 @@ pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result
     let workshop = Workshop::open(ctx)?;
     let mut definition = bake::Definition::default();
     for planned in images {
-        let target = target(ctx, request, images, planned, &workshop)?;
+        let instructions = instructions(ctx, planned)?;
+        let target = target(ctx, request, images, planned, &instructions, &workshop)?;
         if request.verified {
-            verify::add_targets(ctx, planned, &target, &workshop, &mut definition)?;
+            let looks = verify::targets(ctx, planned, &instructions, &target, &workshop)?;
+            definition.target.extend(looks);
         }
         definition.target.insert(planned.recipe.image.clone(), target);
     }
@@ -81,11 +83,11 @@ fn salvage(
     workshop: &Workshop,
     error: &anyhow::Error,
 ) {
-    let name = |planned: &Planned| building(ctx, request, planned, workshop);
-    let names: Vec<String> = images.iter().map(|planned| name(planned)).collect();
+    let names = building_names(ctx, request, images, workshop);
     let Ok(found) = plan::inspect(ctx, &names) else { return };
+    let all = images.iter().copied().zip(&names);
     let done: Vec<&Planned> =
-        images.iter().copied().filter(|planned| found.contains_key(&name(planned))).collect();
+        all.filter(|(_, name)| found.contains_key(*name)).map(|(planned, _)| planned).collect();
     if done.is_empty() {
         return;
     }
@@ -98,8 +100,11 @@ fn salvage(
 
 /// Removes what builds left behind that were killed; for who holds the lock.
 pub(crate) fn sweep(ctx: &Ctx) {
+    if ctx.dry_run {
+        return;
+    }
     let leftovers = std::fs::read_dir(ctx.state().join(DIRECTORY)).into_iter().flatten().flatten();
-    for leftover in leftovers.filter(|_| !ctx.dry_run) {
+    for leftover in leftovers {
         let _ = std::fs::remove_dir_all(leftover.path());
     }
 }
@@ -125,22 +130,23 @@ impl Workshop {
         self.directory.as_ref().map_or(&*self.fallback, |directory| directory.path()).join(name)
     }
 
+    /// A name that no other build has.
+    fn name(&self) -> String {
+        self.path("").file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The builder tells directories apart by the last part of their path: one never used before.
-    pub(crate) fn unique(&self, name: &str) -> PathBuf {
-        let directory = self.path("");
-        let unique = directory.file_name().unwrap_or_default().to_string_lossy();
-        self.path(&format!("{name}-{unique}"))
+    fn unique(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}-{}", self.name()))
     }
 
     /// Instructions as a file: where it lies. A private copy holds no ignored file any more, so an
     /// empty ignore file stands beside it, which counts instead of the context's own.
-    pub(crate) fn dockerfile(&self, ctx: &Ctx, name: &str, text: &[u8]) -> Result<PathBuf> {
+    pub(crate) fn dockerfile(&self, ctx: &Ctx, name: &str, text: &str) -> Result<PathBuf> {
         let directory = self.unique(&format!("{name}-dockerfile"));
         let path = directory.join("Dockerfile");
-        if !ctx.dry_run {
-            ctx.write_cache(&path, text)?;
-            ctx.write_cache(&directory.join("Dockerfile.dockerignore"), b"")?;
-        }
+        ctx.write_cache(&path, text.as_bytes())?;
+        ctx.write_cache(&directory.join("Dockerfile.dockerignore"), b"")?;
         Ok(path)
     }
 }
@@ -154,10 +160,28 @@ pub(crate) fn building_tag(ctx: &Ctx) -> String {
 /// The name of an image until it is known to be what it should be. It keeps the image from being
 /// cleaned away, and belongs to one build: the same path can be two checkouts in two containers.
 fn building(ctx: &Ctx, request: &Request, planned: &Planned, workshop: &Workshop) -> String {
-    let directory = workshop.path("");
-    let unique = directory.file_name().unwrap_or_default().to_string_lossy();
-    let tag = building_tag(ctx);
-    format!("{}/{}:{tag}{unique}", request.stack.name, planned.recipe.image)
+    let tag = building_tag(ctx) + &workshop.name();
+    format!("{}/{}:{tag}", request.stack.name, planned.recipe.image)
+}
+
+fn building_names(
+    ctx: &Ctx,
+    request: &Request,
+    images: &[&Planned],
+    workshop: &Workshop,
+) -> Vec<String> {
+    images.iter().map(|planned| building(ctx, request, planned, workshop)).collect()
+}
+
+/// The Dockerfile that was hashed.
+fn instructions(ctx: &Ctx, planned: &Planned) -> Result<String> {
+    let name = &planned.recipe.dockerfile;
+    let text = std::fs::read_to_string(ctx.root.join(name))
+        .with_context(|| format!("can't read {name}"))?;
+    if sha256(text.as_bytes()) != planned.inputs.dockerfile {
+        return Err(Moved(name.clone()).into());
+    }
+    Ok(text)
 }
 
 /// One image's part of the definition.
@@ -166,6 +190,7 @@ fn target(
     request: &Request,
     images: &[&Planned],
     planned: &Planned,
+    instructions: &str,
     workshop: &Workshop,
 ) -> Result<bake::Target> {
     let recipe = &planned.recipe;
@@ -179,13 +204,7 @@ fn target(
         let staged = stage_context(ctx, planned, request.paranoid)?;
         std::os::unix::fs::symlink(staged, &context)?;
     }
-    let name = &recipe.dockerfile;
-    let instructions =
-        std::fs::read(ctx.root.join(name)).with_context(|| format!("can't read {name}"))?;
-    if sha256(&instructions) != planned.inputs.dockerfile {
-        return Err(Moved(name.clone()).into());
-    }
-    let dockerfile = workshop.dockerfile(ctx, &recipe.image, &instructions)?;
+    let dockerfile = workshop.dockerfile(ctx, &recipe.image, instructions)?;
     let mut contexts = BTreeMap::new();
     for base in &recipe.bases {
         let beside = images.iter().any(|planned| planned.recipe.image == *base);
@@ -278,12 +297,11 @@ fn explain_failure(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
 /// Labels what was built with what it is and what it holds, gives it the tag that counts, and
 /// records its inputs.
 fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) -> Result<()> {
-    let names: Vec<String> =
-        images.iter().map(|planned| building(ctx, request, planned, workshop)).collect();
+    let names = building_names(ctx, request, images, workshop);
     let built = if ctx.dry_run { BTreeMap::new() } else { plan::inspect(ctx, &names)? };
     let context = workshop.unique("nothing");
     ctx.state_directory(&context)?;
-    let dockerfile = workshop.dockerfile(ctx, "seal", b"FROM built\n")?;
+    let dockerfile = workshop.dockerfile(ctx, "seal", "FROM built\n")?;
     let mut definition = bake::Definition::default();
     let mut contents = BTreeMap::new();
     for (planned, name) in images.iter().zip(&names) {

@@ -6,21 +6,17 @@
 //! here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fingerprint::sha256;
 
 use super::plan::inspect;
 use crate::commands::setup::mirrors;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, REGISTRY};
 use crate::exit;
 use crate::project::lock::{External, Lock, epoch_seconds};
 use crate::tools::mmdebstrap::{self, Base};
 use crate::tools::{bake, cargo, docker};
-
-/// How long a registry may take to say what it has.
-const REGISTRY: Duration = Duration::from_secs(20);
 
 /// Every private name of an external base begins like this.
 const PREFIX: &str = "stevedore.invalid/external:";
@@ -48,9 +44,10 @@ pub(crate) fn remembered(ctx: &Ctx, lock: &Lock) -> BTreeMap<String, String> {
     contents
 }
 
-pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, String>) -> Result<()> {
-    ctx.remember(&path(ctx, lock), &serde_json::to_vec_pretty(contents)?);
-    Ok(())
+pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, String>) {
+    // Of a map of texts it cannot fail.
+    let text = serde_json::to_vec_pretty(contents).unwrap_or_default();
+    ctx.remember(&path(ctx, lock), &text);
 }
 
 fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
@@ -115,11 +112,11 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
 /// under a name that no registry has.
 pub(crate) fn check_platform(
     ctx: &Ctx,
-    names: &BTreeSet<String>,
+    names: &BTreeSet<&String>,
     lock: &Lock,
     platform: &str,
 ) -> Result<()> {
-    let references = names.iter().map(|name| (reference(name, &lock.epoch), name));
+    let references = names.iter().map(|name| (reference(name, &lock.epoch), *name));
     let references: BTreeMap<String, &String> = references.collect();
     let found = inspect(ctx, &references.keys().cloned().collect::<Vec<_>>())?;
     for (reference, image) in found {

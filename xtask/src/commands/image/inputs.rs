@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fingerprint::ignore::Ignore;
-use fingerprint::tree::{Kind, escape};
+use fingerprint::tree::escape;
 use fingerprint::{StatCache, Tree, Walk, sha256};
 
 use super::plan::{self, Planned, Request};
@@ -73,14 +73,9 @@ fn print_events(ctx: &Ctx, planned: &Planned, only_fingerprint: bool) -> Result<
     }
     let mut lines = String::new();
     for entry in planned.inputs.tree.iter() {
-        let content = match entry.kind {
-            Kind::File => hex::encode(entry.content),
-            Kind::Directory => String::new(),
-            Kind::Symlink => escape(entry.target),
-        };
         let line = serde_json::json!({
             "event": "input", "kind": entry.kind.name(), "path": escape(entry.path),
-            "mode": format!("{:04o}", entry.mode), "content": content,
+            "mode": format!("{:04o}", entry.mode), "content": entry.content_text(),
         });
         let _ = writeln!(lines, "{line}");
     }

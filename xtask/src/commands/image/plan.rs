@@ -157,7 +157,7 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
             moved |= contents.insert((*name).clone(), content.clone()).as_ref() != Some(&content);
         }
         if moved {
-            external::remember(ctx, lock, &contents)?;
+            external::remember(ctx, lock, &contents);
             continue;
         }
         for (planned, files) in images.iter_mut().zip(&files) {
@@ -288,7 +288,6 @@ fn judge(
     files: &Files,
     found: Option<docker::Image>,
 ) {
-    let last = || last_record(ctx, &request.facts.name, &planned.recipe.image);
     if let Some(image) = found {
         match doubts(planned, &image) {
             Some(doubt) => planned.reasons = vec![format!("its tag holds an image {doubt}")],
@@ -299,7 +298,7 @@ fn judge(
         }
         return;
     }
-    planned.reasons = match last() {
+    planned.reasons = match last_record(ctx, &request.facts.name, &planned.recipe.image) {
         None => vec!["never built here".into()],
         Some(last) if last.fingerprint == planned.fingerprint => vec!["the image is gone".into()],
         Some(last) => differences(planned, files, &last),

@@ -4,18 +4,15 @@
 //! like any image of this machine before it counts, and a release builds for itself.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::plan::{self, Plan, Planned, Request};
 use crate::cli::{Cache, ImagePull};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, REGISTRY};
 use crate::exit;
 use crate::tools::{bake, docker};
-
-/// How long a registry may take to say whether it has an image.
-const REGISTRY: Duration = Duration::from_secs(20);
 
 impl ImagePull {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -62,13 +59,13 @@ pub(crate) fn check(request: &Request, cache: Cache) -> Result<()> {
 }
 
 /// The name of an image in the registry.
-pub(crate) fn remote(request: &Request, planned: &Planned) -> String {
+fn remote(request: &Request, planned: &Planned) -> String {
     let repository = request.facts.environment.registry.repository.as_deref().unwrap_or_default();
     format!("{repository}/{}", planned.reference)
 }
 
 /// Whether the registry has an image; an error where it does not answer.
-pub(crate) fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
+fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
     let answer = ctx.ask(bake::registry_digest(&ctx.sh, remote), REGISTRY)?;
     if answer.status.success() {
         return Ok(true);
@@ -81,8 +78,16 @@ pub(crate) fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
     Err(exit::missing(format!("can't ask the registry for {remote}: {}", answer.stderr.trim())))
 }
 
-pub(crate) fn warn_without(ctx: &Ctx, error: &anyhow::Error) {
-    ctx.warn(format_args!("going on without the registry: {error:#}"));
+/// Whether the registry has a planned image; nothing, after a warning, where it does not answer.
+pub(crate) fn look(ctx: &Ctx, request: &Request, planned: &Planned) -> Result<Option<bool>> {
+    match is_there(ctx, &remote(request, planned)) {
+        Err(error) if exit::code(&error) == exit::INTERRUPTED => Err(error),
+        Err(error) => {
+            ctx.warn(format_args!("going on without the registry: {error:#}"));
+            Ok(None)
+        }
+        there => there.map(Some),
+    }
 }
 
 /// Pulls what is dirty here and lies in the registry: the plan as it is then. A registry that does
@@ -97,14 +102,10 @@ pub(crate) fn pull_dirty(
     for planned in plan.images.iter_mut().filter(|planned| planned.found.is_none()) {
         let started = Instant::now();
         let remote = remote(request, planned);
-        match is_there(ctx, &remote) {
-            Ok(true) => {}
-            Ok(false) => continue,
-            Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
-            Err(error) => {
-                warn_without(ctx, &error);
-                break;
-            }
+        match look(ctx, request, planned)? {
+            Some(true) => {}
+            Some(false) => continue,
+            None => break,
         }
         ctx.say(format_args!("pulling {}: {}", planned.recipe.image, planned.reason()));
         if let Err(error) = ctx.run(docker::pull(&ctx.sh, &remote)) {

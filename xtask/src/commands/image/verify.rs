@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fingerprint::tree::{Entry, Kind, escape};
 use fingerprint::{Tree, received, stage};
 
@@ -22,21 +22,19 @@ use crate::tools::{bake, docker};
 /// Most differences that one error or line lists.
 const MOST: usize = 10;
 
-/// Adds what is to be looked at to the builder's work.
-pub(crate) fn add_targets(
+/// What the builder makes beside an image, to be looked at.
+pub(crate) fn targets(
     ctx: &Ctx,
     planned: &Planned,
+    instructions: &str,
     target: &bake::Target,
     workshop: &Workshop,
-    definition: &mut bake::Definition,
-) -> Result<()> {
+) -> Result<Vec<(String, bake::Target)>> {
     let recipe = &planned.recipe;
-    let name = &recipe.dockerfile;
-    let text = std::fs::read_to_string(ctx.root.join(name))
-        .with_context(|| format!("can't read {name}"))?;
     let all = Some("FROM scratch\nCOPY . /\n".to_owned());
-    let direct = dockerfile::direct_copies(&text, recipe.target.as_deref())
-        .map_err(|message| anyhow::anyhow!("{name}:{message}"))?;
+    let direct = dockerfile::direct_copies(instructions, recipe.target.as_deref())
+        .map_err(|message| anyhow::anyhow!("{}:{message}", recipe.dockerfile))?;
+    let mut looks = Vec::new();
     // No image can have a name with an underscore.
     for (kind, text) in [("received", all), ("direct", direct)] {
         let Some(text) = text else { continue };
@@ -44,15 +42,15 @@ pub(crate) fn add_targets(
         let dockerfile = format!("{}-{kind}", recipe.image);
         let look = bake::Target {
             context: target.context.clone(),
-            dockerfile: workshop.dockerfile(ctx, &dockerfile, text.as_bytes())?,
+            dockerfile: workshop.dockerfile(ctx, &dockerfile, &text)?,
             args: target.args.clone(),
             platforms: target.platforms.clone(),
             output: vec![format!("type=tar,dest={}", archive.display())],
             ..bake::Target::default()
         };
-        definition.target.insert(format!("{kind}_{}", recipe.image), look);
+        looks.push((format!("{kind}_{}", recipe.image), look));
     }
-    Ok(())
+    Ok(looks)
 }
 
 fn archive(workshop: &Workshop, kind: &str, planned: &Planned) -> std::path::PathBuf {
