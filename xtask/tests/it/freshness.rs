@@ -297,7 +297,7 @@ fn an_edit_during_the_build_is_built_as_well() {
     project
         .xtask(&["image", "build"])
         .succeeds()
-        .says("app was edited during the build (app/source.txt changed)");
+        .says("app is built again (app/source.txt changed)");
     let image = format!("{}/app:f-{before}", project.name);
     assert_eq!(file_in_image(&image, "/app/source.txt"), "before\n", "as it was when it was read");
     project.fake("docker", "exec \"$real\" \"$@\"");

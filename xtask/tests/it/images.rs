@@ -187,3 +187,24 @@ fn an_image_for_one_user_and_one_for_another_can_be_built_at_once() {
         projects.iter().map(|project| project.fingerprint("app")).collect();
     assert_eq!(images.len(), 1, "equal inputs have one fingerprint");
 }
+
+/// What another user of the same engine does at the worst moment.
+#[test]
+fn a_twin_that_is_removed_at_the_same_moment_fails_no_build() {
+    engine!();
+    // Its last name goes while ours goes: the engine says of one of the two that it failed.
+    let both = ("*image\\ rm*building-*", "exit 1");
+    // It goes, once, just before we label what was built.
+    let before = "[ -e \"$0.done\" ] || \"$real\" image rm --force $(\"$real\" image ls --quiet \
+                  \"$name/app\"); touch \"$0.done\"";
+    for (call, then) in [both, ("*bake.json*", before)] {
+        let mut project = Project::with_stack();
+        let name = project.name.clone();
+        let script =
+            format!("name={name}\n\"$real\" \"$@\" || exit\ncase \"$*\" in {call}) {then};; esac");
+        project.fake("docker", &script);
+        let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+        assert_eq!(images, ["base built: never built here", "app built: never built here"]);
+        assert_eq!(names(&project, "building-*"), "", "a name that claims nothing stays");
+    }
+}

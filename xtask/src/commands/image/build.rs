@@ -10,13 +10,14 @@ use anyhow::{Result, bail};
 use fingerprint::short;
 use fingerprint::stage::Moved;
 
+use super::builder::Vanished;
 use super::plan::{self, Plan, Planned, Request};
 use super::{builder, external, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::ctx::Ctx;
 use crate::exit;
 
-/// How many builds follow each other while somebody edits.
+/// How many builds follow each other while somebody edits or removes images.
 const ROUNDS: usize = 3;
 
 impl ImageBuild {
@@ -84,8 +85,8 @@ fn rounds(
             break;
         }
         if round > ROUNDS {
-            let edited: Vec<String> = plan.dirty().map(Planned::reason).collect();
-            bail!("somebody edits faster than images are built ({})", edited.join("; "));
+            let moved: Vec<String> = plan.dirty().map(Planned::reason).collect();
+            bail!("the project changes faster than its images are built ({})", moved.join("; "));
         }
         build_dirty(ctx, request, &plan, outcomes)?;
         if ctx.dry_run {
@@ -94,7 +95,7 @@ fn rounds(
         plan = plan::plan(ctx, request)?;
         for planned in plan.dirty() {
             let (image, reason) = (&planned.recipe.image, planned.reason());
-            ctx.say(format_args!("{image} was edited during the build ({reason})"));
+            ctx.say(format_args!("{image} is built again ({reason})"));
         }
     }
     if cache == Cache::Write {
@@ -120,7 +121,7 @@ fn build_dirty(
         let seconds = started.elapsed().as_secs_f64();
         match built {
             Ok(()) => note(outcomes, dirty, "built", seconds),
-            Err(error) if error.downcast_ref::<Moved>().is_some() => return Ok(()),
+            Err(error) if error.is::<Moved>() || error.is::<Vanished>() => return Ok(()),
             Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
             Err(error) => {
                 let references: Vec<String> =

@@ -13,11 +13,11 @@ use fingerprint::sha256;
 use fingerprint::stage::{self, Moved};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
-use super::{external, inputs, verify};
+use super::{destroy, external, inputs, verify};
 use crate::commands::doctor;
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::tools::{bake, docker};
+use crate::tools::bake;
 
 /// How much of a step's heading is shown, in characters.
 const STEP_WIDTH: usize = 100;
@@ -38,8 +38,20 @@ impl std::fmt::Display for BuilderFailed {
     }
 }
 
+/// Marks an error of the moment: an image that was just built is gone. Its twin in another checkout
+/// lost its last name just then, and the engine removed both.
+#[derive(Debug)]
+pub(crate) struct Vanished(String);
+
+impl std::fmt::Display for Vanished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the image of {} was removed while it was built; run it again", self.0)
+    }
+}
+
 /// Builds images in one call, then labels and tags them; what they are built from is fresh or
-/// among them. Fails with [`Moved`] when a file was edited since the plan was made.
+/// among them. Fails with [`Moved`] when a file was edited since the plan was made, and with
+/// [`Vanished`] when an image was removed meanwhile.
 pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result<()> {
     for planned in images {
         ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason()));
@@ -94,7 +106,7 @@ fn salvage(
     let keep = error.is::<BuilderFailed>() && !request.verified;
     if !keep || seal(ctx, request, &done, workshop).is_err() {
         let names: Vec<String> = found.into_keys().collect();
-        let _ = ctx.run(docker::remove_images(&ctx.sh, &names));
+        let _ = destroy::remove(ctx, &names);
     }
 }
 
@@ -309,7 +321,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         let content = match built.get(name) {
             Some(built) => built.content(),
             None if ctx.dry_run => format!("<content of {image}>"),
-            None => anyhow::bail!("the builder left no image of {image}; run it again"),
+            None => return Err(anyhow::Error::msg(Vanished(image.clone()))),
         };
         let labels = [
             (LABEL_IMAGE, image),
@@ -332,7 +344,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
     let file = workshop.path("seal.json");
     let cmd = write_definition(ctx, &file, &definition)?;
     ctx.run(cmd).map_err(|error| explain_failure(ctx, error))?;
-    ctx.run(docker::remove_images(&ctx.sh, &names))?;
+    destroy::remove(ctx, &names)?;
     if ctx.dry_run {
         return Ok(());
     }

@@ -51,7 +51,7 @@ impl ImageDestroy {
         let listed = ctx.read(docker::list_images(&ctx.sh, &patterns))?;
         let names = listed.lines().filter_map(|line| line.split_once(' '));
         references.extend(names.map(|(_, name)| name.to_owned()));
-        ctx.run(docker::remove_images(&ctx.sh, &references))?;
+        remove(ctx, &references)?;
         if ctx.dry_run {
             return Ok(());
         }
@@ -60,6 +60,16 @@ impl ImageDestroy {
             false => ctx.print(format_args!("removed {reference}")),
         })
     }
+}
+
+/// Removes names of images. Who else removes the last name of the same image at the same moment
+/// makes the engine say of both that it failed; what counts is that the names are gone.
+pub(crate) fn remove(ctx: &Ctx, references: &[String]) -> Result<()> {
+    let Err(error) = ctx.run(docker::remove_images(&ctx.sh, references)) else { return Ok(()) };
+    if exit::code(&error) == exit::INTERRUPTED || !plan::inspect(ctx, references)?.is_empty() {
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// Which container uses an image, and the command that stops it.

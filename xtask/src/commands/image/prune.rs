@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::builder;
+use super::destroy;
 use super::external;
 use super::inputs;
 use super::plan::{self, Plan, Request};
@@ -80,7 +81,7 @@ fn is_ours(reference: &str, building: &str) -> bool {
 fn remove(ctx: &Ctx, references: Vec<String>) -> Result<()> {
     let mut removed = 0;
     for reference in &references {
-        match ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(reference))) {
+        match destroy::remove(ctx, std::slice::from_ref(reference)) {
             Ok(()) if ctx.dry_run => {}
             Ok(()) => {
                 removed += 1;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::destroy;
 use super::plan::{self, Plan, Planned, Request};
 use crate::cli::{Cache, ImagePull};
 use crate::ctx::{Ctx, REGISTRY};
@@ -129,7 +130,7 @@ pub(crate) fn pull_dirty(
             // Not the name: another checkout may have pulled something else under it by now.
             ctx.run(docker::tag(&ctx.sh, &image.id, &planned.reference))?;
         }
-        ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(&remote)))?;
+        destroy::remove(ctx, std::slice::from_ref(&remote))?;
         match doubt {
             Some(doubt) => {
                 ctx.warn(format_args!("refused the registry's {remote}: an image {doubt}"));
@@ -164,7 +165,7 @@ pub(crate) fn push(
         ctx.say(format_args!("pushing {}", planned.recipe.image));
         ctx.run(docker::tag(&ctx.sh, &planned.reference, &remote))?;
         let pushed = ctx.run(docker::push(&ctx.sh, &remote));
-        ctx.run(docker::remove_images(&ctx.sh, std::slice::from_ref(&remote)))?;
+        destroy::remove(ctx, std::slice::from_ref(&remote))?;
         pushed?;
     }
     Ok(())
