@@ -10,14 +10,13 @@ use anyhow::{Result, bail};
 use fingerprint::short;
 use fingerprint::stage::Moved;
 
-use super::builder::Vanished;
 use super::plan::{self, Plan, Planned, Request};
 use super::{builder, external, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::ctx::Ctx;
 use crate::exit;
 
-/// How many builds follow each other while somebody edits or removes images.
+/// How many builds follow each other while somebody edits.
 const ROUNDS: usize = 3;
 
 impl ImageBuild {
@@ -121,7 +120,7 @@ fn build_dirty(
         let seconds = started.elapsed().as_secs_f64();
         match built {
             Ok(()) => note(outcomes, dirty, "built", seconds),
-            Err(error) if error.is::<Moved>() || error.is::<Vanished>() => return Ok(()),
+            Err(error) if error.is::<Moved>() => return Ok(()),
             Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
             Err(error) => {
                 let references: Vec<String> =

@@ -38,20 +38,8 @@ impl std::fmt::Display for BuilderFailed {
     }
 }
 
-/// Marks an error of the moment: an image that was just built is gone. Its twin in another checkout
-/// lost its last name just then, and the engine removed both.
-#[derive(Debug)]
-pub(crate) struct Vanished(String);
-
-impl std::fmt::Display for Vanished {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the image of {} was removed while it was built; run it again", self.0)
-    }
-}
-
 /// Builds images in one call, then labels and tags them; what they are built from is fresh or
-/// among them. Fails with [`Moved`] when a file was edited since the plan was made, and with
-/// [`Vanished`] when an image was removed meanwhile.
+/// among them. Fails with [`Moved`] when a file was edited since the plan was made.
 pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result<()> {
     for planned in images {
         ctx.say(format_args!("building {}: {}", planned.recipe.image, planned.reason()));
@@ -233,6 +221,9 @@ fn target(
         let reference = external::reference(name, &planned.inputs.epoch);
         contexts.insert(name.clone(), format!("docker-image://{reference}"));
     }
+    // Makes it an image of its own: were it the same as another build's, the engine would remove it
+    // together with the last name of that one.
+    let unfinished = format!("unfinished, of {}", workshop.name());
     let certificates = ctx.certificates();
     let secret = certificates.map(|path| format!("id={CERTIFICATES},src={}", path.display()));
     Ok(bake::Target {
@@ -241,6 +232,7 @@ fn target(
         target: recipe.target.clone(),
         args: recipe.args.clone(),
         contexts,
+        labels: BTreeMap::from([(LABEL_FINGERPRINT.into(), unfinished)]),
         platforms: vec![planned.inputs.platform.clone()],
         tags: vec![building(ctx, request, planned, workshop)],
         output: vec!["type=docker".into()],
@@ -321,7 +313,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         let content = match built.get(name) {
             Some(built) => built.content(),
             None if ctx.dry_run => format!("<content of {image}>"),
-            None => return Err(anyhow::Error::msg(Vanished(image.clone()))),
+            None => anyhow::bail!("the builder left no image of {image}; run it again"),
         };
         let labels = [
             (LABEL_IMAGE, image),
