@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::assets::Assets;
+use crate::cdn::Cdn;
 use crate::log::{Format, Log};
 use crate::store::DatabaseUrl;
 
@@ -16,7 +18,8 @@ pub(crate) struct ServeConfig {
     pub(crate) database_wait: Duration,
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
-    pub(crate) static_dir: PathBuf,
+    pub(crate) assets: Assets,
+    pub(crate) cdn: Option<Cdn>,
     pub(crate) shutdown_grace: Duration,
     pub(crate) log: Log,
     pub(crate) identity: Identity,
@@ -25,12 +28,14 @@ pub(crate) struct ServeConfig {
 impl ServeConfig {
     pub(crate) fn read(environment: &Environment) -> Result<ServeConfig, Invalid> {
         let mut reader = Reader::new(environment);
+        let cdn = reader.cdn();
         let config = ServeConfig {
             database: reader.database(),
             database_wait: reader.seconds("DATABASE_WAIT_SECONDS", 30),
             host: reader.host(),
             port: reader.port(),
-            static_dir: reader.static_dir(),
+            assets: reader.assets(cdn.as_ref()),
+            cdn,
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 8),
             log: reader.log(),
             identity: reader.identity(),
@@ -200,16 +205,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn cdn(&mut self) -> Option<Cdn> {
+        self.value("ENV_CDN", None, |text| Cdn::parse(text).map(Some))
+    }
+
+    /// A directory that is not there yet is fine, as a preview without assets is.
+    fn assets(&mut self, cdn: Option<&Cdn>) -> Assets {
+        let assets = Assets::open(&self.static_dir(), cdn);
+        assets.unwrap_or_else(|problem| {
+            self.refuse("STATIC_DIR", &problem);
+            Assets::default()
+        })
+    }
+
     fn static_dir(&mut self) -> PathBuf {
         if let Some(named) = self.text("STATIC_DIR") {
-            if !Path::new(&named).is_dir() {
-                self.refuse("STATIC_DIR", &format!("{named:?} is not a directory"));
-            }
             return named.into();
         }
-        // The working directory is the app's own, or the repository around it.
-        let own = Path::new("static");
-        if own.is_dir() { own.into() } else { "app/static".into() }
+        // The working directory is the repository around the app, or the app's own.
+        if Path::new("app/assets").is_dir() { "app/dist".into() } else { "dist".into() }
     }
 
     /// The value never appears in a message: it holds a password.

@@ -3,8 +3,11 @@
 
 mod activity;
 mod api;
+mod assets;
+mod cdn;
 mod cli;
 mod config;
+mod files;
 mod health;
 mod log;
 mod migrate;

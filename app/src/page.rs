@@ -1,6 +1,6 @@
-//! The HTML page: the activities, the last seven days, and the form that adds one. No script: it
-//! works with every browser and leaves the content security policy nothing to allow but our own
-//! files.
+//! The HTML page: the activities, the last seven days, and the form that adds one. It works without
+//! script and style too. Nothing of either stands in the page itself, so the content security
+//! policy allows nothing but our own files.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::activity::{self, Activity, DAY_MS, Draft, KIND_CHARS_MAX, MINUTES_MAX, Problem};
+use crate::assets::Manifest;
+use crate::cdn::Cdn;
 use crate::config::Identity;
 use crate::reply::{self, Cause};
 use crate::routes::App;
@@ -22,8 +24,20 @@ const ROWS_MAX: i64 = 100;
 const DAYS: i64 = 7;
 const SUGGESTIONS: &[&str] =
     &["run", "ride", "swim", "walk", "hike", "row", "climb", "yoga", "strength"];
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
-     base-uri 'none'; frame-ancestors 'none'";
+/// What `app.js` imports, and what those import: fetched along with it, and checked like it.
+const MODULES: &[&str] = &["form.js", "theme.js", "times.js"];
+
+/// The content security policy: assets from here and from the CDN, nothing from elsewhere.
+pub(crate) fn policy(cdn: Option<&Cdn>) -> String {
+    let cdn = cdn.map(|cdn| format!(" {}", cdn.origin)).unwrap_or_default();
+    let assets = ["style", "script", "img", "font"];
+    let assets: Vec<String> =
+        assets.iter().map(|kind| format!("{kind}-src 'self'{cdn}; ")).collect();
+    format!(
+        "default-src 'none'; {}form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        assets.concat()
+    )
+}
 
 pub(crate) async fn show(State(app): State<Arc<App>>) -> Response {
     render(&app, StatusCode::OK, Entry::default()).await
@@ -69,6 +83,8 @@ impl Entry {
 #[derive(Template)]
 #[template(path = "page.html")]
 struct Page<'a> {
+    assets: Arc<Manifest>,
+    modules: &'static [&'static str],
     identity: &'a Identity,
     entry: Entry,
     suggestions: &'static [&'static str],
@@ -76,7 +92,7 @@ struct Page<'a> {
     minutes_max: i64,
     available: bool,
     week: Week,
-    rows: Vec<Row>,
+    latest: Vec<Group>,
 }
 
 #[derive(Default)]
@@ -87,21 +103,26 @@ struct Week {
     active_days: usize,
 }
 
-/// One day of the chart, in the units of its view box: 100 high, upwards from the bottom.
+/// One day of the chart.
 struct Bar {
-    x: i64,
-    top: i64,
-    height: i64,
     weekday: String,
     minutes: i64,
+    /// In percent of the chart's height.
+    height: i64,
+    is_today: bool,
+}
+
+/// The activities of one day.
+struct Group {
+    day: String,
+    rows: Vec<Row>,
 }
 
 struct Row {
-    colour: &'static str,
+    class: &'static str,
     kind: String,
     duration: String,
     time: String,
-    day: String,
     datetime: String,
 }
 
@@ -116,21 +137,26 @@ async fn render(app: &App, status: StatusCode, entry: Entry) -> Response {
     match read.await {
         Err(error) => unavailable(app, entry, &error),
         Ok((days, activities)) => {
-            let rows = activities.into_iter().map(|it| row(it, today)).collect();
-            html(status, &page(app, entry, true, week(&days, first), rows))
+            let page = page(app, entry, true, week(&days, first), groups(activities, today));
+            html(app, status, &page)
         }
     }
 }
 
 fn unavailable(app: &App, entry: Entry, error: &sqlx::Error) -> Response {
     let status = reply::store_status(error);
-    let mut response = html(status, &page(app, entry, false, Week::default(), Vec::new()));
+    let page = page(app, entry, false, Week::default(), Vec::new());
+    let mut response = html(app, status, &page);
     response.extensions_mut().insert(Cause(error.to_string()));
     response
 }
 
-fn page(app: &App, entry: Entry, available: bool, week: Week, rows: Vec<Row>) -> Page<'_> {
+fn page(app: &App, entry: Entry, available: bool, week: Week, latest: Vec<Group>) -> Page<'_> {
+    let is_dev = app.identity.version == "dev";
     Page {
+        // While one develops, assets are built anew under a running app.
+        assets: if is_dev { app.assets.refreshed(app.log) } else { app.assets.manifest() },
+        modules: MODULES,
         identity: &app.identity,
         entry,
         suggestions: SUGGESTIONS,
@@ -138,15 +164,16 @@ fn page(app: &App, entry: Entry, available: bool, week: Week, rows: Vec<Row>) ->
         minutes_max: MINUTES_MAX,
         available,
         week,
-        rows,
+        latest,
     }
 }
 
-fn html(status: StatusCode, page: &Page<'_>) -> Response {
+fn html(app: &App, status: StatusCode, page: &Page<'_>) -> Response {
     match page.render() {
         Ok(text) => {
+            let policy = app.policy.as_str();
             let headers =
-                [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+                [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
             (status, headers, text).into_response()
         }
         Err(error) => {
@@ -165,9 +192,9 @@ fn week(days: &[Day], first: i64) -> Week {
     let bar = |index: i64| {
         let minutes = minutes_of(first + index);
         // A little activity is still to be seen.
-        let height = if minutes == 0 { 2 } else { (minutes * 100 / highest).max(6) };
+        let height = if minutes == 0 { 0 } else { (minutes * 100 / highest).max(6) };
         let weekday = utc((first + index) * DAY_MS).strftime("%a").to_string();
-        Bar { x: index * 40, top: 100 - height, height, weekday, minutes }
+        Bar { weekday, minutes, height, is_today: index == DAYS - 1 }
     };
     Week {
         bars: (0..DAYS).map(bar).collect(),
@@ -177,27 +204,41 @@ fn week(days: &[Day], first: i64) -> Week {
     }
 }
 
-fn row(activity: Activity, today: i64) -> Row {
+/// One group a day; the activities come newest first.
+fn groups(activities: Vec<Activity>, today: i64) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for activity in activities {
+        let day = day(&activity, today);
+        match groups.last_mut() {
+            Some(group) if group.day == day => group.rows.push(row(activity)),
+            _ => groups.push(Group { day, rows: vec![row(activity)] }),
+        }
+    }
+    groups
+}
+
+fn day(activity: &Activity, today: i64) -> String {
     let at = activity.at.as_millisecond();
-    let zoned = utc(at);
-    let day = match today - at.div_euclid(DAY_MS) {
+    match today - at.div_euclid(DAY_MS) {
         0 => "Today".to_owned(),
         1 => "Yesterday".to_owned(),
-        2..=320 => zoned.strftime("%a %-d %b").to_string(),
-        _ => zoned.strftime("%-d %b %Y").to_string(),
-    };
+        2..=320 => utc(at).strftime("%A, %-d %B").to_string(),
+        _ => utc(at).strftime("%-d %B %Y").to_string(),
+    }
+}
+
+fn row(activity: Activity) -> Row {
     Row {
-        colour: colour(&activity.kind),
+        class: class(&activity.kind),
         kind: activity.kind,
         duration: duration(activity.minutes),
-        time: zoned.strftime("%H:%M").to_string(),
-        day,
+        time: utc(activity.at.as_millisecond()).strftime("%H:%M").to_string(),
         datetime: activity.at.to_string(),
     }
 }
 
-/// A class of the style sheet, never text of a user.
-fn colour(kind: &str) -> &'static str {
+/// Chooses icon and colour: a word of the style sheet, never text of a user.
+fn class(kind: &str) -> &'static str {
     let first_word = kind.split_whitespace().next().unwrap_or_default();
     let known = SUGGESTIONS.iter().find(|it| it.eq_ignore_ascii_case(first_word));
     known.copied().unwrap_or("other")

@@ -1,7 +1,6 @@
 //! The routes, and what holds for all of them: a deadline, a size limit, JSON errors, a log line
 //! each.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,13 +12,13 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::Value;
-use tower_http::services::ServeDir;
 
+use crate::assets::Assets;
 use crate::config::Identity;
 use crate::log::Log;
 use crate::reply::{self, Cause};
 use crate::store::Store;
-use crate::{api, health, page};
+use crate::{api, files, health, page};
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Below the default grace period: an ordinary stop cuts nothing off.
@@ -29,22 +28,24 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(7);
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
+    pub(crate) assets: Assets,
+    /// What the page may load, and from where.
+    pub(crate) policy: String,
     pub(crate) log: Log,
     pub(crate) started: Instant,
 }
 
-pub(crate) fn router(app: Arc<App>, static_dir: &Path) -> Router {
-    let files = ServeDir::new(static_dir).append_index_html_on_directories(false);
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::show).post(page::submit))
         .route("/health", get(health::report))
         .route("/activities", get(api::list))
         .route("/activity", post(api::create))
         .route("/activity/{id}", get(api::find))
-        .nest_service("/static", files)
+        .nest_service("/static", files::router(&app.assets.directory))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(deadline))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), headers))
+        .layer(middleware::from_fn(headers))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), log))
         .with_state(app)
 }
@@ -58,20 +59,12 @@ async fn deadline(request: Request, next: Next) -> Response {
 
 /// Errors of the framework (no such route, body too large, …) become JSON like our own, and every
 /// response gets the headers that do no harm anywhere.
-async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let is_static = request.uri().path().starts_with("/static/");
+async fn headers(request: Request, next: Next) -> Response {
     let mut response = reply::errors_as_json(next.run(request).await);
-    let is_file = is_static && !is_error(response.status());
-    // The page names its files by version, so a release is seen at once and a file may be kept.
-    let cache = match (is_file, app.identity.version.as_str()) {
-        (false, _) => "no-store",
-        (true, "dev") => "no-cache",
-        (true, _) => "public, max-age=3600",
-    };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(cache));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

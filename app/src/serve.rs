@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::config::ServeConfig;
 use crate::migrate;
+use crate::page;
 use crate::routes::{self, App};
 use crate::signals::Stop;
 use crate::store::{self, Store};
@@ -34,9 +35,16 @@ pub(crate) async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("cannot read the address listened on")?;
-    let identity = config.identity.clone();
-    let app = App { store: store.clone(), identity, log, started: Instant::now() };
-    let router = routes::router(Arc::new(app), &config.static_dir);
+    config.assets.warn_if_missing(log);
+    let app = App {
+        store: store.clone(),
+        identity: config.identity.clone(),
+        assets: config.assets,
+        policy: page::policy(config.cdn.as_ref()),
+        log,
+        started: Instant::now(),
+    };
+    let router = routes::router(Arc::new(app));
 
     let (begin_stop, stopping) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {

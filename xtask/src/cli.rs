@@ -85,6 +85,9 @@ pub(crate) enum Command {
     Image(Image),
     /// Show what a build would build, reuse or pull, and why
     Plan(Plan),
+    /// Build, check and watch the assets: style sheets, scripts, pictures
+    #[command(subcommand)]
+    Assets(Assets),
     /// Create, check and show the settings of an environment
     #[command(subcommand)]
     Env(Env),
@@ -339,6 +342,29 @@ pub(crate) struct ImageList {
     #[arg(value_name = "ENV", default_value = "dev")]
     pub(crate) environment: String,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Assets {
+    /// Make app/dist of app/assets, as every image build does first
+    Build(AssetsBuild),
+    /// Build without writing; what is wrong is listed with file, line and column
+    Check(AssetsCheck),
+    /// Build, and again after each change, until Ctrl-C
+    Watch(AssetsWatch),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Sass becomes CSS with the prefixes that the browsers need, scripts are minified, everything else is
+copied. Each name carries the hash of its content; app/dist/manifest.json says which is which.
+app/assets/assets.toml names the browsers (targets) and the libraries (packages).")]
+pub(crate) struct AssetsBuild {}
+
+#[derive(Debug, Args)]
+pub(crate) struct AssetsCheck {}
+
+#[derive(Debug, Args)]
+pub(crate) struct AssetsWatch {}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Env {

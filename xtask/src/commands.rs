@@ -2,6 +2,7 @@
 //!
 //! Steps that several commands share are free functions of the command they belong to.
 
+mod assets;
 mod ci;
 mod dev;
 mod doctor;

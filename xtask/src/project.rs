@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::exit;
 
+pub(crate) mod assets;
 pub(crate) mod dockerfile;
 pub(crate) mod dotenv;
 pub(crate) mod environment;

@@ -84,7 +84,7 @@ fn execute(server: &str, sql: String) {
 }
 
 /// Unique among test processes that run at once and among the tests of one.
-fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -11,7 +11,9 @@
 )]
 
 mod api;
+mod assets;
 mod database;
+mod dist;
 mod http;
 mod outage;
 mod page;

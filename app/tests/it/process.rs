@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::database::Database;
+use crate::dist::Dist;
 use crate::http::{self, DEADLINE};
 use crate::server::{Server, migrate, run};
 
@@ -84,7 +85,8 @@ fn every_wrong_variable_is_named_in_one_message() {
         ("DATABASE_WAIT_SECONDS", "soon"),
         ("HOST", "localhost"),
         ("PORT", "65536"),
-        ("STATIC_DIR", "nowhere"),
+        ("STATIC_DIR", "Cargo.toml"),
+        ("ENV_CDN", "cdn.example.org"),
         ("SHUTDOWN_GRACE_SECONDS", "-1"),
         ("LOG_FORMAT", "xml"),
         ("APP_VERSION", "two\nlines"),
@@ -206,7 +208,9 @@ fn requests_are_logged_but_not_successful_health_checks() {
 fn json_logs_are_one_object_a_line() {
     let database = Database::sqlite();
     migrate(&database);
-    let mut server = Server::start_with(&database, &[("LOG_FORMAT", "json")]);
+    let dist = Dist::built();
+    let variables = [("LOG_FORMAT", "json"), ("STATIC_DIR", dist.path())];
+    let mut server = Server::start_with(&database, &variables);
     server.get("/");
     server.signal("TERM");
     server.ended();

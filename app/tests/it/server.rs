@@ -85,7 +85,9 @@ impl Server {
     /// A server that may have to wait for its store first.
     #[track_caller]
     pub(crate) fn spawn(variables: Variables<'_>) -> Server {
-        let own = [("HOST", "127.0.0.1"), ("PORT", "0")];
+        // Not the assets that this checkout may have built: a test that is about some brings them.
+        let none = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-assets");
+        let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("STATIC_DIR", none)];
         let mut command = command(&["serve"], &[&own, variables].concat());
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

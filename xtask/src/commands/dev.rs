@@ -19,7 +19,7 @@ pub(crate) use host::{
     logs as host_logs, running as running_host, stop as stop_host, test as test_host,
 };
 
-const ENVIRONMENT: &str = "dev";
+pub(crate) const ENVIRONMENT: &str = "dev";
 
 impl Dev {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {

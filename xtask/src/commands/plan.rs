@@ -10,7 +10,7 @@ use crate::ctx::Ctx;
 
 impl cli::Plan {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut request = Request::load(ctx, &self.environment)?;
+        let mut request = Request::question(ctx, &self.environment)?;
         request.paranoid = self.paranoid;
         share::check(&request, self.cache)?;
         let plan = plan::plan(ctx, &request)?;

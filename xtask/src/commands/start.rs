@@ -12,7 +12,7 @@ use fingerprint::{sha256, short};
 use super::env::{self, Facts};
 use super::image::build;
 use super::image::plan::{Plan, Request};
-use super::{doctor, status};
+use super::{dev, doctor, status};
 use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -80,8 +80,9 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     let mut target = target(ctx, &facts, &stack, env::settings(ctx, &facts)?)?;
     check_owner(ctx, &target.project)?;
     check_ports(ctx, &facts, &target.project)?;
-    let request = Request::new(facts, stack, lock::load(&ctx.root)?);
-    let plan = build::build(ctx, &request, Cache::Off)?;
+    let mut request = Request::new(facts, stack, lock::load(&ctx.root)?);
+    request.needs_assets = name != dev::ENVIRONMENT;
+    let plan = build::build(ctx, &mut request, Cache::Off)?;
     let Request { facts, stack, .. } = request;
     target.files.push(write_images(ctx, &facts, &stack, &plan)?);
     Ok(Stage { facts, stack, target })

@@ -44,6 +44,7 @@ pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
     }
     // Its records are its own: the dev images are not what was tested here.
     request.facts.name = "test".into();
+    request.needs_assets = false;
     request.only = names.into_iter().collect();
     Ok((!request.only.is_empty()).then_some(request))
 }
@@ -51,11 +52,11 @@ pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
 /// Builds the `test` stages: that runs the tests.
 pub(crate) fn test_images(ctx: &Ctx) -> Result<()> {
     doctor::require_engine(ctx)?;
-    let Some(request) = request(ctx)? else {
+    let Some(mut request) = request(ctx)? else {
         ctx.say(format_args!("no Dockerfile has a stage `{STAGE}`: nothing to run"));
         return Ok(());
     };
-    build::build(ctx, &request, Cache::Off).map_err(|error| {
+    build::build(ctx, &mut request, Cache::Off).map_err(|error| {
         match error.downcast_ref::<BuilderFailed>() {
             Some(_) => exit::gate(format!("the tests did not pass: {error:#}")),
             None => error,

@@ -1,5 +1,7 @@
 //! cargo and rustc: the checks of this repository's own Rust code, and the installed toolchain.
 
+use std::path::Path;
+
 use xshell::{Cmd, Shell, cmd};
 
 pub(crate) fn fmt_check(sh: &Shell) -> Cmd<'_> {
@@ -16,6 +18,19 @@ pub(crate) fn test(sh: &Shell) -> Cmd<'_> {
 
 pub(crate) fn bench(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "cargo bench --package xtask --locked")
+}
+
+/// Compiles a program of this repository to where it lies beside the others.
+pub(crate) fn build_program<'s>(
+    sh: &'s Shell,
+    manifest: &Path,
+    target: &Path,
+    profile: &str,
+) -> Cmd<'s> {
+    cmd!(
+        sh,
+        "cargo build --manifest-path {manifest} --target-dir {target} --profile {profile} --locked"
+    )
 }
 
 /// The directory of the installed toolchain.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::ENVIRONMENT;
 use crate::cli::Dev;
 use crate::commands::env::{self, Facts};
-use crate::commands::{start, status};
+use crate::commands::{assets, start, status};
 use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::project::dotenv;
@@ -73,6 +73,7 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
         );
     }
     let stage = prepare(ctx, flags.port)?;
+    assets::update_if_possible(ctx)?;
     if flags.detach {
         return detach(ctx, &stage, flags);
     }

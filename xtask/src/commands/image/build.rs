@@ -13,6 +13,7 @@ use fingerprint::stage::Moved;
 use super::plan::{self, Plan, Planned, Request};
 use super::{builder, external, share};
 use crate::cli::{Cache, ImageBuild};
+use crate::commands::assets;
 use crate::ctx::Ctx;
 use crate::exit;
 
@@ -25,7 +26,7 @@ impl ImageBuild {
         request.only = self.images;
         request.paranoid = self.paranoid;
         request.verified = self.verify;
-        build(ctx, &request, self.cache).map(drop)
+        build(ctx, &mut request, self.cache).map(drop)
     }
 }
 
@@ -41,8 +42,14 @@ struct Outcome {
 ///
 /// A plan names the image of every service by its fingerprint, so what is started next is what
 /// was built here.
-pub(crate) fn build(ctx: &Ctx, request: &Request, cache: Cache) -> Result<Plan> {
+pub(crate) fn build(ctx: &Ctx, request: &mut Request, cache: Cache) -> Result<Plan> {
     share::check(request, cache)?;
+    match request.needs_assets {
+        true => drop(assets::update(ctx)?),
+        false => assets::update_if_possible(ctx)?,
+    }
+    request.stale_assets = if ctx.dry_run { assets::stale(ctx)? } else { None };
+    let request = &*request;
     let plan = plan::plan(ctx, request)?;
     let order: Vec<String> =
         plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();

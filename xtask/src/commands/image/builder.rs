@@ -237,7 +237,6 @@ fn target(
         tags: vec![building(ctx, request, planned, workshop)],
         output: vec!["type=docker".into()],
         secret: secret.into_iter().collect(),
-        ..bake::Target::default()
     })
 }
 

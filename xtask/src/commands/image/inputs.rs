@@ -1,7 +1,7 @@
 //! `image inputs`: everything that decides what an image's build yields, each with its hash. Also
 //! how the part that lies in files is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -16,7 +16,7 @@ use crate::project::image::Recipe;
 
 impl ImageInputs {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut request = Request::load(ctx, &self.environment)?;
+        let mut request = Request::question(ctx, &self.environment)?;
         request.only = vec![self.image.clone()];
         request.paranoid = self.paranoid;
         let plan = plan::plan(ctx, &request)?;
@@ -88,12 +88,26 @@ pub(crate) struct Files {
     pub(crate) dockerfile: String,
     pub(crate) tree: Arc<Tree>,
     pub(crate) ignore: Ignore,
+    context: String,
     /// The ignore file, from the project's root; the one that would be read where there is none.
     pub(crate) ignore_name: String,
     ignore_bytes: Vec<u8>,
 }
 
 impl Files {
+    /// Whether the builder gets a directory of the project, should it exist.
+    pub(crate) fn hold(&self, directory: &str) -> bool {
+        let context = Path::new(&self.context);
+        let inside = match self.context.as_str() {
+            "." => Ok(Path::new(directory)),
+            _ => Path::new(directory).strip_prefix(context),
+        };
+        inside.is_ok_and(|path| {
+            let bytes = path.as_os_str().as_encoded_bytes();
+            !self.ignore.matches(bytes, None).0 || self.ignore.may_reinclude_below(bytes)
+        })
+    }
+
     pub(crate) fn ignore_hash(&self) -> String {
         sha256(&self.ignore_bytes)
     }
@@ -107,7 +121,8 @@ pub(crate) fn read(ctx: &Ctx, recipe: &Recipe, paranoid: bool) -> Result<Files> 
     let ignore =
         Ignore::parse(&ignore_bytes).with_context(|| format!("can't use {ignore_name}"))?;
     let tree = Arc::new(read_tree(ctx, recipe, &ignore, paranoid)?);
-    Ok(Files { dockerfile: sha256(&dockerfile), tree, ignore, ignore_name, ignore_bytes })
+    let (dockerfile, context) = (sha256(&dockerfile), recipe.context.clone());
+    Ok(Files { dockerfile, tree, ignore, context, ignore_name, ignore_bytes })
 }
 
 fn read_tree(ctx: &Ctx, recipe: &Recipe, ignore: &Ignore, paranoid: bool) -> Result<Tree> {

@@ -9,7 +9,7 @@ use crate::ctx::Ctx;
 
 impl ImageList {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let plan = plan::plan(ctx, &Request::load(ctx, &self.environment)?)?;
+        let plan = plan::plan(ctx, &Request::question(ctx, &self.environment)?)?;
         for planned in &plan.images {
             let image = &planned.recipe.image;
             let megabytes = planned.found.as_ref().map(|found| found.size / 1_000_000);

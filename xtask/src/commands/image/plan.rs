@@ -12,10 +12,11 @@ use fingerprint::{Inputs, Record, reason};
 
 use super::external;
 use super::inputs::{self, Files};
-use crate::commands::doctor;
 use crate::commands::env::{self, Facts};
+use crate::commands::{assets, doctor};
 use crate::ctx::{Ctx, QUESTION};
 use crate::project;
+use crate::project::assets::OUTPUT;
 use crate::project::image::{EPOCH_ARGUMENT, Recipe, recipes};
 use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
@@ -40,6 +41,10 @@ pub(crate) struct Request {
     pub(crate) paranoid: bool,
     /// Take an image for fresh only when its build was verified here.
     pub(crate) verified: bool,
+    /// Fail where the assets cannot be built; a development stack shows a page without style.
+    pub(crate) needs_assets: bool,
+    /// Why a build would first make the assets anew, in a question or a dry run.
+    pub(crate) stale_assets: Option<String>,
 }
 
 impl Request {
@@ -50,8 +55,24 @@ impl Request {
         Ok(Request::new(facts, stack, lock::load(&ctx.root)?))
     }
 
+    /// Like [`Request::load`], for who only asks and builds nothing.
+    pub(crate) fn question(ctx: &Ctx, environment: &str) -> Result<Request> {
+        let mut request = Request::load(ctx, environment)?;
+        request.stale_assets = assets::stale(ctx)?;
+        Ok(request)
+    }
+
     pub(crate) fn new(facts: Facts, stack: Stack, lock: Lock) -> Request {
-        Request { facts, stack, lock, only: Vec::new(), paranoid: false, verified: false }
+        Request {
+            facts,
+            stack,
+            lock,
+            only: Vec::new(),
+            paranoid: false,
+            verified: false,
+            needs_assets: true,
+            stale_assets: None,
+        }
     }
 }
 
@@ -288,6 +309,10 @@ fn judge(
     files: &Files,
     found: Option<docker::Image>,
 ) {
+    if let Some(reason) = request.stale_assets.as_ref().filter(|_| files.hold(OUTPUT)) {
+        planned.reasons = vec![format!("{reason}, so {OUTPUT} is made anew")];
+        return;
+    }
     if let Some(image) = found {
         match doubts(planned, &image) {
             Some(doubt) => planned.reasons = vec![format!("its tag holds an image {doubt}")],

@@ -17,7 +17,7 @@ use crate::tools::{bake, docker};
 
 impl ImagePull {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut request = Request::load(ctx, &self.environment)?;
+        let mut request = Request::question(ctx, &self.environment)?;
         request.only = self.images;
         check(&request, Cache::Read)?;
         let plan = plan::plan(ctx, &request)?;

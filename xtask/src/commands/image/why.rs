@@ -9,7 +9,7 @@ use crate::ctx::Ctx;
 
 impl ImageWhy {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut request = Request::load(ctx, &self.environment)?;
+        let mut request = Request::question(ctx, &self.environment)?;
         request.only = vec![self.image.clone()];
         let plan = plan::plan(ctx, &request)?;
         let planned = plan.of(&self.image).context("the image is not in its own plan")?;

@@ -1,0 +1,97 @@
+//! `build` and `check`: look, make, write.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::cli::{Build, Places};
+use crate::dist::{Dist, Written};
+use crate::look::{Last, Look};
+use crate::make::{self, Made, Moved};
+use crate::{memory, print, warn};
+
+/// How often a build begins again because somebody edits meanwhile.
+const ROUNDS: usize = 3;
+
+impl Build {
+    pub(crate) fn run(self) -> Result<()> {
+        let places = &self.places;
+        if self.dry_run {
+            let stale = Look::new(places)?.why_stale(places, memory::last(places).as_ref());
+            return report(places, if stale.is_some() { "stale" } else { "fresh" }, stale, None);
+        }
+        update(places)
+    }
+}
+
+/// Brings the output up to date, and says what was done.
+pub(crate) fn update(places: &Places) -> Result<()> {
+    let started = Instant::now();
+    let _lock = memory::lock(places)?;
+    let last = memory::last(places);
+    for _ in 0..ROUNDS {
+        let look = Look::new(places)?;
+        let Some(reason) = look.why_stale(places, last.as_ref()) else {
+            return report(places, "fresh", None, None);
+        };
+        let made = match make::make(places, &look) {
+            Err(error) if error.is::<Moved>() => continue,
+            made => made?,
+        };
+        made.warnings.iter().for_each(warn);
+        let dist = Dist::new(&made, &look, last.as_ref())?;
+        let (written, output) = dist.write(&places.output, &look)?;
+        let Look { key, setting, sources, .. } = look;
+        memory::remember(places, &Last { key, setting, sources, output })?;
+        let done = Done { made, written, seconds: started.elapsed().as_secs_f64() };
+        return report(places, "built", Some(reason), Some(done));
+    }
+    bail!("{} changes faster than it is built; run it again", places.source.display())
+}
+
+/// Makes everything, writes nothing; a warning is an error here.
+pub(crate) fn check(places: &Places) -> Result<()> {
+    let _lock = memory::lock(places)?;
+    let made = make::make(places, &Look::new(places)?)?;
+    if !made.warnings.is_empty() {
+        bail!("{}", made.warnings.join("\n"));
+    }
+    let count = made.manifest.len();
+    match places.json {
+        true => print(serde_json::json!({"event": "assets", "status": "passed", "files": count})),
+        false => print(format_args!("{count} assets are sound")),
+    }
+}
+
+/// What a build did.
+struct Done {
+    made: Made,
+    written: Written,
+    seconds: f64,
+}
+
+fn report(places: &Places, status: &str, reason: Option<String>, done: Option<Done>) -> Result<()> {
+    if places.json {
+        let (files, written, removed, seconds) = done.as_ref().map_or((0, 0, 0, 0.0), |done| {
+            (done.made.manifest.len(), done.written.written, done.written.removed, done.seconds)
+        });
+        return print(serde_json::json!({
+            "event": "assets", "status": status, "reason": reason.unwrap_or_default(),
+            "files": files, "written": written, "removed": removed,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+        }));
+    }
+    let Some(done) = done else {
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        return print(format_args!("{status}   {}{reason}", places.output.display()));
+    };
+    print(format_args!(
+        "built   {} in {:.2} s: {} ({} files, {} written, {} removed)",
+        places.output.display(),
+        done.seconds,
+        reason.unwrap_or_default(),
+        done.made.manifest.len(),
+        done.written.written,
+        done.written.removed,
+    ))
+}

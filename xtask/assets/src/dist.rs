@@ -1,0 +1,218 @@
+//! The output directory. New files first, then the manifest, then what is no longer named goes: at
+//! every instant the manifest names what is there, and old pages find their files until the end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fingerprint::sha256;
+
+use crate::look::{Files, Last, Look};
+use crate::make::Made;
+use crate::{memory, parallel};
+
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// How hard brotli tries, of 11: three steps above would take ten times as long for a tenth less.
+const BROTLI_QUALITY: i32 = 7;
+/// Source maps are larger than all the rest, and only developers fetch them.
+const BROTLI_QUALITY_OF_MAPS: i32 = 4;
+const GZIP_LEVEL: u32 = 9;
+/// A window of 4 MiB, the most that browsers take for granted.
+const BROTLI_WINDOW: i32 = 22;
+
+/// Kinds of files that are text inside; pictures and most fonts are compressed already.
+const COMPRESSIBLE: &[&str] = &[
+    "css",
+    "csv",
+    "html",
+    "ico",
+    "js",
+    "json",
+    "map",
+    "md",
+    "mjs",
+    "otf",
+    "rss",
+    "svg",
+    "ttf",
+    "txt",
+    "vtt",
+    "wasm",
+    "webmanifest",
+    "xml",
+];
+
+/// What compressed files are called, after what they hold.
+const BROTLI: &str = ".br";
+const SUFFIXES: [&str; 2] = [BROTLI, ".gz"];
+
+/// How many files were written and removed.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) written: usize,
+    pub(crate) removed: usize,
+}
+
+/// Everything that the output directory shall hold: made, compressed, and the manifest.
+pub(crate) struct Dist {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Compressed files of the last build that are right as they lie there.
+    kept: Files,
+    manifest: Vec<u8>,
+}
+
+impl Dist {
+    /// Compresses what pays; what the last build has compressed of the same content is kept.
+    pub(crate) fn new(made: &Made, look: &Look, last: Option<&Last>) -> Result<Dist> {
+        let ours =
+            |name: &str, hash: &String| last.and_then(|last| last.output.get(name)) == Some(hash);
+        let wanted: Vec<(&String, &Vec<u8>, &str)> = made
+            .outputs
+            .iter()
+            .filter(|(name, _)| is_compressible(name))
+            .flat_map(|(name, bytes)| SUFFIXES.map(|suffix| (name, bytes, suffix)))
+            .collect();
+        let known = |name: &str| look.output.get(name).filter(|hash| ours(name, hash)).cloned();
+        let variants = parallel::each(&wanted, |(name, bytes, suffix)| {
+            if known(name) == Some(sha256(bytes)) {
+                return known(&format!("{name}{suffix}")).map(Variant::Kept);
+            }
+            let small = match *suffix {
+                BROTLI => brotli(bytes, name.ends_with(".map")),
+                _ => gzip(bytes),
+            };
+            (small.len() < bytes.len()).then_some(Variant::New(small))
+        });
+        let mut dist = Dist {
+            files: made.outputs.clone(),
+            kept: Files::new(),
+            manifest: serde_json::to_vec_pretty(&made.manifest)?,
+        };
+        dist.manifest.push(b'\n');
+        for ((name, _, suffix), variant) in wanted.iter().zip(variants) {
+            let name = format!("{name}{suffix}");
+            match variant {
+                Some(Variant::New(bytes)) => drop(dist.files.insert(name, bytes)),
+                Some(Variant::Kept(hash)) => drop(dist.kept.insert(name, hash)),
+                None => {}
+            }
+        }
+        Ok(dist)
+    }
+
+    /// Writes what differs from what lies there.
+    pub(crate) fn write(&self, output: &Path, look: &Look) -> Result<(Written, Files)> {
+        let mut done = Written::default();
+        let mut now = self.kept.clone();
+        create_directory(output)?;
+        for (name, bytes) in &self.files {
+            let hash = sha256(bytes);
+            done.written +=
+                usize::from(place(output, name, bytes, look.output.get(name) == Some(&hash))?);
+            now.insert(name.clone(), hash);
+        }
+        let hash = sha256(&self.manifest);
+        let same = look.output.get(MANIFEST) == Some(&hash);
+        done.written += usize::from(place(output, MANIFEST, &self.manifest, same)?);
+        now.insert(MANIFEST.to_owned(), hash);
+        done.removed = remove_others(output, "", &now)?;
+        Ok((done, now))
+    }
+}
+
+enum Variant {
+    New(Vec<u8>),
+    /// There already; its SHA-256.
+    Kept(String),
+}
+
+fn is_compressible(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| COMPRESSIBLE.contains(&extension))
+}
+
+fn brotli(bytes: &[u8], is_map: bool) -> Vec<u8> {
+    let parameters = brotli::enc::BrotliEncoderParams {
+        quality: if is_map { BROTLI_QUALITY_OF_MAPS } else { BROTLI_QUALITY },
+        lgwin: BROTLI_WINDOW,
+        size_hint: bytes.len(),
+        ..Default::default()
+    };
+    let mut small = Vec::new();
+    // Memory to memory: there is nothing that could fail.
+    let _ = brotli::BrotliCompress(&mut &bytes[..], &mut small, &parameters);
+    small
+}
+
+/// Without a time or a name in its header, so that equal content gives equal bytes.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::GzBuilder::new()
+        .operating_system(255)
+        .write(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
+    let _ = writer.write_all(bytes);
+    writer.finish().unwrap_or_default()
+}
+
+/// Puts a file where it belongs, with the mode it must have; true when it had to be written.
+fn place(output: &Path, name: &str, bytes: &[u8], same: bool) -> Result<bool> {
+    let path = output.join(name);
+    let readable = fs::Permissions::from_mode(0o644);
+    if same && fs::set_permissions(&path, readable).is_ok() {
+        return Ok(false);
+    }
+    if let Some((directory, _)) = name.rsplit_once('/') {
+        let mut whole = output.to_path_buf();
+        for part in directory.split('/') {
+            whole.push(part);
+            create_directory(&whole)?;
+        }
+    }
+    if path.is_dir() {
+        fs::remove_dir_all(&path).with_context(|| format!("can't remove {}", path.display()))?;
+    }
+    memory::replace(&path, bytes)?;
+    Ok(true)
+}
+
+/// A directory that everybody may read, whatever the umask says.
+fn create_directory(path: &Path) -> Result<()> {
+    let create = || -> std::io::Result<()> {
+        let metadata = fs::symlink_metadata(path);
+        if metadata.as_ref().is_ok_and(|found| !found.is_dir()) {
+            fs::remove_file(path)?;
+        }
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    };
+    create().with_context(|| format!("can't create {}", path.display()))
+}
+
+/// Removes what is not named, and directories that hold nothing any more: how many files.
+fn remove_others(output: &Path, inside: &str, named: &Files) -> Result<usize> {
+    let directory = output.join(inside);
+    let mut removed = 0;
+    let entries =
+        fs::read_dir(&directory).with_context(|| format!("can't read {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = format!("{inside}{}", entry.file_name().to_string_lossy());
+        let gone = match entry.file_type()?.is_dir() {
+            true => {
+                removed += remove_others(output, &format!("{name}/"), named)?;
+                // Fails where something is left, which is right.
+                let _ = fs::remove_dir(entry.path());
+                Ok(())
+            }
+            false if named.contains_key(&name) => Ok(()),
+            false => {
+                removed += 1;
+                fs::remove_file(entry.path())
+            }
+        };
+        gone.with_context(|| format!("can't remove {}", entry.path().display()))?;
+    }
+    Ok(removed)
+}

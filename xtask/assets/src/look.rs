@@ -1,0 +1,174 @@
+//! What there is before a build: the sources, the libraries, the output, and whether the output is
+//! what a build of these sources gave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result};
+use fingerprint::ignore::Ignore;
+use fingerprint::tree::{Kind, escape};
+use fingerprint::{StatCache, Tree, Walk, sha256};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Places;
+use crate::config::{self, Config};
+use crate::memory;
+
+/// Changes whenever the same sources would give other outputs.
+const SCHEMA: &str = "assets 1";
+/// Of a library, style sheets are all that can be asked for.
+const STYLES_ONLY: &str = "*\n!**/*.scss\n!**/*.sass\n!**/*.css\n";
+
+/// Path -> SHA-256, for the files of a directory.
+pub(crate) type Files = BTreeMap<String, String>;
+
+pub(crate) struct Look {
+    pub(crate) config: Config,
+    pub(crate) tree: Tree,
+    /// The sources, by their path from the source directory.
+    pub(crate) sources: Files,
+    /// The libraries' style sheets, by their whole path.
+    pub(crate) libraries: BTreeMap<PathBuf, String>,
+    /// What lies in the output directory, by path from there.
+    pub(crate) output: Files,
+    /// Entries of the output directory that no build makes: directories, links, other modes.
+    pub(crate) output_is_plain: bool,
+    /// Everything that decides the output, as one number.
+    pub(crate) key: String,
+    /// What decides it besides the sources.
+    pub(crate) setting: String,
+}
+
+/// What the last build left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    pub(crate) key: String,
+    pub(crate) setting: String,
+    pub(crate) sources: Files,
+    pub(crate) output: Files,
+}
+
+impl Look {
+    pub(crate) fn new(places: &Places) -> Result<Look> {
+        let config = config::load(&places.source)?;
+        let tree = walk(places, &places.source, "source", "")?;
+        let mut libraries = BTreeMap::new();
+        for (number, directory) in places.load_paths.iter().enumerate() {
+            let tree = walk(places, directory, &format!("library-{number}"), STYLES_ONLY)?;
+            let directory = std::path::absolute(directory)?;
+            libraries
+                .extend(files(&tree).into_iter().map(|(path, hash)| (directory.join(path), hash)));
+        }
+        let (output, output_is_plain) = match places.output.is_dir() {
+            true => {
+                let tree = walk(places, &places.output, "output", "")?;
+                (files(&tree), is_plain(&tree))
+            }
+            false => (Files::new(), true),
+        };
+        let sources = files(&tree);
+        let listed: Vec<String> = libraries
+            .iter()
+            .map(|(path, hash)| format!("{hash} {}\n", library_name(places, path)))
+            .collect();
+        let setting = sha256(
+            format!("{SCHEMA}\n{}\n{}\n{}", program(), config.identity, listed.concat()).as_bytes(),
+        );
+        let key = sha256(format!("{setting}\n{}", tree.text()).as_bytes());
+        Ok(Look { config, tree, sources, libraries, output, output_is_plain, key, setting })
+    }
+
+    /// Why the output is not what a build would give; `None` when it is.
+    pub(crate) fn why_stale(&self, places: &Places, last: Option<&Last>) -> Option<String> {
+        let Some(last) = last else { return Some("never built here".into()) };
+        let source = |path: &str| places.source.join(path).display().to_string();
+        if let Some(change) = difference(&last.sources, &self.sources) {
+            return Some(format!("{} {}", source(change.0), change.1));
+        }
+        if last.setting != self.setting {
+            return Some("the pipeline, its settings or a library changed".into());
+        }
+        if last.key != self.key {
+            return Some(format!("{} changed", places.source.display()));
+        }
+        let output = |path: &str| places.output.join(path).display().to_string();
+        if let Some(change) = difference(&last.output, &self.output) {
+            return Some(format!("{} {}", output(change.0), change.1));
+        }
+        (!self.output_is_plain)
+            .then(|| format!("{} holds what no build makes", places.output.display()))
+    }
+
+    /// SHA-256 of a style sheet by its whole path, wherever it lies.
+    pub(crate) fn hash_of(&self, places: &Places, path: &Path) -> Option<&String> {
+        let source = std::path::absolute(&places.source).ok()?;
+        match path.strip_prefix(&source) {
+            Ok(inside) => self.sources.get(inside.to_str()?),
+            Err(_) => self.libraries.get(path),
+        }
+    }
+}
+
+/// The first path that differs, and how.
+fn difference<'f>(before: &'f Files, now: &'f Files) -> Option<(&'f str, &'static str)> {
+    let paths: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    paths.into_iter().find_map(|path| match (before.get(path), now.get(path)) {
+        (None, _) => Some((path.as_str(), "is new")),
+        (_, None) => Some((path.as_str(), "is gone")),
+        (before, now) => (before != now).then_some((path.as_str(), "changed")),
+    })
+}
+
+/// Reads a directory; what has not changed since the last time is not read again.
+fn walk(places: &Places, directory: &Path, name: &str, rules: &str) -> Result<Tree> {
+    let ignore = Ignore::parse(rules.as_bytes())?;
+    let cache_path = places.state.join(format!("stats-{name}"));
+    let cache = StatCache::load(&cache_path, directory);
+    let walk =
+        Walk { root: directory, ignore: &ignore, leave_out: None, exact_modes: name == "output" };
+    let scratch = places.state.is_dir().then_some(places.state.as_path());
+    let walked = walk
+        .read(&cache, scratch)
+        .with_context(|| format!("can't read {}", directory.display()))?;
+    if let (Some(bytes), Some(_)) = (&walked.cache, scratch) {
+        memory::replace(&cache_path, bytes)?;
+    }
+    Ok(walked.tree)
+}
+
+fn files(tree: &Tree) -> Files {
+    let files = tree.iter().filter(|entry| entry.kind == Kind::File);
+    files.map(|entry| (escape(entry.path), hex::encode(entry.content))).collect()
+}
+
+/// Whether every entry has the mode that a build gives it, and none is a link or an empty directory.
+fn is_plain(tree: &Tree) -> bool {
+    let entries: Vec<_> = tree.iter().collect();
+    entries.iter().enumerate().all(|(number, entry)| match entry.kind {
+        Kind::File => entry.mode == 0o644,
+        Kind::Symlink => false,
+        Kind::Directory => {
+            let inside = [entry.path, b"/"].concat();
+            let next = entries.get(number + 1);
+            entry.mode == 0o755 && next.is_some_and(|next| next.path.starts_with(&inside))
+        }
+    })
+}
+
+/// A library's file by a name that does not depend on where this project lies.
+fn library_name(places: &Places, path: &Path) -> String {
+    let directories = places.load_paths.iter().filter_map(|path| std::path::absolute(path).ok());
+    let inside = directories.into_iter().find_map(|directory| {
+        path.strip_prefix(&directory).ok().map(|path| path.display().to_string())
+    });
+    inside.unwrap_or_default()
+}
+
+/// Tells this program from another build of it.
+fn program() -> String {
+    let metadata = std::env::current_exe().and_then(std::fs::metadata);
+    let Ok(metadata) = metadata else { return String::new() };
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{} {}", metadata.len(), modified.unwrap_or_default().as_nanos())
+}

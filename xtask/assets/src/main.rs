@@ -1,0 +1,56 @@
+//! The asset pipeline: what lies in a source directory becomes files with hashed names and a
+//! manifest that says which is which.
+//!
+//! A program of its own, run and not linked by `xtask`: its dependencies are heavy, and who never
+//! touches an asset never compiles them twice. The same sources give the same bytes, wherever,
+//! whenever and by whomever they are built; nothing is written unless everything could be made.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod build;
+mod cli;
+mod config;
+mod dist;
+mod look;
+mod make;
+mod memory;
+mod parallel;
+mod problem;
+mod script;
+mod sources;
+mod style;
+mod watch;
+
+fn main() -> ExitCode {
+    let result = match cli::Cli::parse().command {
+        cli::Command::Build(arguments) => arguments.run(),
+        cli::Command::Check(places) => build::check(&places),
+        cli::Command::Watch(places) => watch::watch(&places),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A result, on stdout.
+fn print(line: impl std::fmt::Display) -> Result<()> {
+    Ok(writeln!(anstream::stdout(), "{line}")?)
+}
+
+fn complain(error: &anyhow::Error) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error:#}");
+}
+
+fn warn(line: impl std::fmt::Display) {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {line}");
+}

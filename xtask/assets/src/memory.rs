@@ -1,0 +1,83 @@
+//! What is remembered between builds. All of it can be lost: then more is done again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Places;
+use crate::look::{Last, Look};
+use crate::style::Sheet;
+use fingerprint::sha256;
+
+/// Held while a build runs: the output directory belongs to one at a time.
+pub(crate) fn lock(places: &Places) -> Result<File> {
+    fs::create_dir_all(&places.state)
+        .with_context(|| format!("can't create {}", places.state.display()))?;
+    let path = places.state.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("can't open {}", path.display()))?;
+    file.lock().with_context(|| format!("can't lock {}", path.display()))?;
+    Ok(file)
+}
+
+pub(crate) fn last(places: &Places) -> Option<Last> {
+    let text = fs::read_to_string(places.state.join("last.json")).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+pub(crate) fn remember(places: &Places, last: &Last) -> Result<()> {
+    replace(&places.state.join("last.json"), &serde_json::to_vec(last)?)
+}
+
+/// A compiled sheet, and what it was compiled under.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    sheet: Sheet,
+}
+
+/// Everything that decides a sheet besides the files it loads.
+fn sheet_key(look: &Look, path: &str) -> String {
+    // Another file may be found under a name from now on: their names count, all of them.
+    let names: Vec<&str> = look.sources.keys().map(String::as_str).collect();
+    let content = look.sources.get(path).map_or("", String::as_str);
+    sha256(format!("{}\n{path}\n{content}\n{}", look.setting, names.join("\n")).as_bytes())
+}
+
+/// The sheet as it was compiled before, when it would come out the same.
+pub(crate) fn sheet(places: &Places, look: &Look, path: &str) -> Option<Sheet> {
+    let text = fs::read(sheet_path(places, path)).ok()?;
+    let kept: Kept = serde_json::from_slice(&text).ok()?;
+    let same = |(path, hash): &(PathBuf, String)| look.hash_of(places, path) == Some(hash);
+    (kept.key == sheet_key(look, path) && kept.sheet.loaded.iter().all(same)).then_some(kept.sheet)
+}
+
+pub(crate) fn keep_sheet(places: &Places, look: &Look, path: &str, sheet: Sheet) -> Result<Sheet> {
+    let kept = Kept { key: sheet_key(look, path), sheet };
+    replace(&sheet_path(places, path), &serde_json::to_vec(&kept)?)?;
+    Ok(kept.sheet)
+}
+
+fn sheet_path(places: &Places, path: &str) -> PathBuf {
+    places.state.join("sheets").join(sha256(path.as_bytes()))
+}
+
+/// Writes a file whole or not at all, for everybody to read.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        if !directory.is_dir() {
+            fs::create_dir_all(directory)?;
+        }
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("can't write {}", path.display()))
+}

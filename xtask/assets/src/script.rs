@@ -1,0 +1,165 @@
+//! Scripts: ES modules, each minified on its own, with its references rewritten and a map back.
+//!
+//! What a module refers to (`import`, `export … from`, `import("…")`, `new URL("…",
+//! import.meta.url)`) is found first: modules are named after what they hold, names of what they
+//! import included, so those come before them. Modules that import one another get their names
+//! together.
+
+use std::path::PathBuf;
+
+use oxc_allocator::Allocator;
+use oxc_ast::ast::{
+    Argument, DebuggerStatement, ExportAllDeclaration, ExportFromDeclaration, Expression,
+    ImportDeclaration, ImportExpression, NewExpression, Program, StringLiteral,
+};
+use oxc_ast_visit::{VisitMut, walk_mut};
+use oxc_codegen::{Codegen, CodegenOptions, CommentOptions};
+use oxc_diagnostics::OxcDiagnostic;
+use oxc_minifier::{Minifier, MinifierOptions};
+use oxc_parser::Parser;
+use oxc_semantic::SemanticBuilder;
+use oxc_span::SourceType;
+
+use crate::problem::Problem;
+
+/// A reference in a module, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) address: String,
+    /// In bytes of the source.
+    pub(crate) offset: usize,
+    /// `import` and its like, where a bare name means a package.
+    pub(crate) is_import: bool,
+}
+
+/// What a module refers to. Fails with everything that is wrong with its syntax.
+pub(crate) fn references(shown: &str, text: &str) -> Result<Vec<Reference>, Vec<Problem>> {
+    let allocator = Allocator::default();
+    let mut program = parse(&allocator, shown, text)?;
+    let mut found = Vec::new();
+    let mut collect = |literal: &StringLiteral<'_>, is_import: bool| {
+        found.push(Reference {
+            address: literal.value.to_string(),
+            offset: literal.span.start as usize,
+            is_import,
+        });
+        None
+    };
+    let mut visitor = Visitor { each: &mut collect, allocator: &allocator, debuggers: Vec::new() };
+    visitor.visit_program(&mut program);
+    let debuggers = visitor.debuggers;
+    let left = |offset: &usize| Problem::at_offset(shown, text, *offset, "`debugger` is left here");
+    let problems: Vec<Problem> = debuggers.iter().map(left).collect();
+    if problems.is_empty() { Ok(found) } else { Err(problems) }
+}
+
+/// Minifies a module: the script and its map. `rename` gives the new address of a reference.
+pub(crate) fn minify(
+    path: &str,
+    shown: &str,
+    text: &str,
+    rename: &dyn Fn(&str) -> Option<String>,
+) -> Result<(String, String), Vec<Problem>> {
+    let allocator = Allocator::default();
+    let mut program = parse(&allocator, shown, text)?;
+    let mut each = |literal: &StringLiteral<'_>, _| rename(&literal.value);
+    let mut visitor = Visitor { each: &mut each, allocator: &allocator, debuggers: Vec::new() };
+    visitor.visit_program(&mut program);
+    let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
+    let options = CodegenOptions {
+        minify: true,
+        comments: CommentOptions::disabled(),
+        source_map_path: Some(PathBuf::from(format!("assets/{path}"))),
+        ..CodegenOptions::default()
+    };
+    let printed = Codegen::new()
+        .with_options(options)
+        .with_scoping(minified.scoping)
+        .with_private_member_mappings(minified.class_private_mappings)
+        .build(&program);
+    let map = printed.map.map(|map| map.to_json_string()).unwrap_or_default();
+    Ok((printed.code, map))
+}
+
+fn parse<'a>(
+    allocator: &'a Allocator,
+    shown: &str,
+    text: &'a str,
+) -> Result<Program<'a>, Vec<Problem>> {
+    let parsed = Parser::new(allocator, text, SourceType::unambiguous()).parse();
+    let problem = |diagnostic: &OxcDiagnostic| match diagnostic.labels.first() {
+        Some(label) => {
+            Problem::at_offset(shown, text, label.offset() as usize, &diagnostic.message)
+        }
+        None => Problem::of_file(shown, diagnostic.message.clone()),
+    };
+    let mut problems: Vec<Problem> = parsed.diagnostics.iter().map(problem).collect();
+    if problems.is_empty() {
+        let checked = SemanticBuilder::new().with_check_syntax_error(true).build(&parsed.program);
+        problems.extend(checked.diagnostics.iter().map(problem));
+    }
+    if problems.is_empty() { Ok(parsed.program) } else { Err(problems) }
+}
+
+/// Called with each reference and whether it is an import: the new address, where it gets one.
+type Each<'v> = &'v mut dyn FnMut(&StringLiteral<'_>, bool) -> Option<String>;
+
+struct Visitor<'a, 'v> {
+    each: Each<'v>,
+    allocator: &'a Allocator,
+    /// Offsets of `debugger` statements.
+    debuggers: Vec<usize>,
+}
+
+impl<'a> Visitor<'a, '_> {
+    fn literal(&mut self, literal: &mut StringLiteral<'a>, is_import: bool) {
+        if let Some(new) = (self.each)(literal, is_import) {
+            literal.value = self.allocator.alloc_str(&new).into();
+            literal.raw = None;
+        }
+    }
+}
+
+impl<'a> VisitMut<'a> for Visitor<'a, '_> {
+    fn visit_import_declaration(&mut self, it: &mut ImportDeclaration<'a>) {
+        self.literal(&mut it.source, true);
+        walk_mut::walk_import_declaration(self, it);
+    }
+
+    fn visit_export_from_declaration(&mut self, it: &mut ExportFromDeclaration<'a>) {
+        self.literal(&mut it.source, true);
+        walk_mut::walk_export_from_declaration(self, it);
+    }
+
+    fn visit_export_all_declaration(&mut self, it: &mut ExportAllDeclaration<'a>) {
+        self.literal(&mut it.source, true);
+        walk_mut::walk_export_all_declaration(self, it);
+    }
+
+    fn visit_import_expression(&mut self, it: &mut ImportExpression<'a>) {
+        if let Expression::StringLiteral(literal) = &mut it.source {
+            self.literal(literal, true);
+        }
+        walk_mut::walk_import_expression(self, it);
+    }
+
+    fn visit_new_expression(&mut self, it: &mut NewExpression<'a>) {
+        if matches!(&it.callee, Expression::Identifier(name) if name.name == "URL")
+            && let [Argument::StringLiteral(literal), base] = &mut it.arguments[..]
+            && is_module_address(base)
+        {
+            self.literal(literal, false);
+        }
+        walk_mut::walk_new_expression(self, it);
+    }
+
+    fn visit_debugger_statement(&mut self, it: &mut DebuggerStatement) {
+        self.debuggers.push(it.span.start as usize);
+    }
+}
+
+/// `import.meta.url`.
+fn is_module_address(argument: &Argument<'_>) -> bool {
+    let Argument::StaticMemberExpression(member) = argument else { return false };
+    member.property.name == "url" && matches!(member.object, Expression::ImportMeta(_))
+}

@@ -1,0 +1,268 @@
+//! Style sheets: Sass to CSS, prefixed for the browsers, references rewritten, minified, with a map
+//! back to the sources.
+//!
+//! Two steps, because only the first is slow and it does not depend on how other outputs are named:
+//! [`compile`] gives a [`Sheet`] that can be kept, [`finish`] makes of it what is served.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use fingerprint::sha256;
+use lightningcss::rules::CssRule;
+use lightningcss::stylesheet::{MinifyOptions, ParserOptions, PrinterOptions, StyleSheet};
+use lightningcss::targets::Targets;
+use lightningcss::values::url::Url;
+use lightningcss::visit_types;
+use lightningcss::visitor::{Visit, VisitTypes, Visitor};
+use parcel_sourcemap::SourceMap;
+use sasso::{
+    CanonicalUrl, CanonicalizeContext, FsImporter, Importer, ImporterError, ImporterResult,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::problem::{Place, Problem};
+
+/// Where style sheets are looked for.
+pub(crate) struct Places<'p> {
+    /// The source directory.
+    pub(crate) source: &'p Path,
+    /// Directories that `@use "NAME/…"` searches after the one of the sheet.
+    pub(crate) load_paths: &'p [PathBuf],
+}
+
+/// A style sheet as plain CSS, and what it came from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sheet {
+    css: String,
+    /// Source map of the CSS, with the texts of the sources.
+    map: String,
+    /// The files it was made of besides the sheet itself, each with its SHA-256.
+    pub(crate) loaded: Vec<(PathBuf, String)>,
+    /// What Sass warned of in files of our own.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Compiles a sheet by its path from the source directory.
+pub(crate) fn compile(places: &Places<'_>, path: &str, text: &str) -> Result<Sheet, Problem> {
+    let file = places.source.join(path);
+    let shown = file.display().to_string();
+    if path.ends_with(".css") {
+        let mut map = SourceMap::new("/");
+        let described = describe_itself(&mut map, path, text);
+        let map = described.map_err(|error| Problem::of_file(&shown, format!("{error:#}")))?;
+        return Ok(Sheet { css: text.to_owned(), map, loaded: Vec::new(), warnings: Vec::new() });
+    }
+    let importer = Recorder {
+        files: FsImporter::new(places.load_paths.to_vec()),
+        loaded: RefCell::new(Vec::new()),
+    };
+    let warnings: Rc<RefCell<Vec<String>>> = Rc::default();
+    let heard = Rc::clone(&warnings);
+    let mut options = sasso::Options::default()
+        .with_importer(&importer)
+        .with_url(&shown)
+        .with_unicode(false)
+        .with_source_map_include_sources(true)
+        .with_quiet_deps(importer.files.dependencies())
+        // Libraries that people use can be loaded in parts by @import only; it goes on working.
+        .with_silenced_deprecations(["import"])
+        .with_warn_handler(Rc::new(move |event| {
+            heard.borrow_mut().push(event.formatted.trim_end().to_owned());
+        }));
+    for (signature, name) in [("random($arguments...)", "random"), ("unique-id()", "unique-id")] {
+        let message = format!("{name}() gives every build another result");
+        options = options.with_function(signature, Rc::new(move |_| Err(message.clone())));
+    }
+    if path.ends_with(".sass") {
+        options = options.with_syntax(sasso::Syntax::Sass);
+    }
+    let result = sasso::compile_with_source_map(text, &options).map_err(|error| {
+        Problem::of_file(&shown, error.to_string().trim_start_matches("Error: ").trim_end())
+    })?;
+    let mut map = result.source_map;
+    for source in &mut map.sources {
+        *source = stable_name(places, source);
+    }
+    drop(options);
+    Ok(Sheet {
+        css: result.css,
+        map: map.to_json(),
+        loaded: importer.loaded.into_inner(),
+        warnings: Rc::unwrap_or_clone(warnings).into_inner(),
+    })
+}
+
+/// A map of plain CSS to itself, line by line.
+fn describe_itself(map: &mut SourceMap, path: &str, text: &str) -> Result<String> {
+    let source = map.add_source(&own_name(path));
+    map.set_source_content(source as usize, text)?;
+    for line in 0..u32::try_from(text.lines().count()).unwrap_or(u32::MAX) {
+        let place = parcel_sourcemap::OriginalLocation::new(line, 0, source, None);
+        map.add_mapping(line, 0, Some(place));
+    }
+    Ok(map.to_json(None)?)
+}
+
+/// How a sheet of ours is called in maps.
+fn own_name(path: &str) -> String {
+    format!("/assets/{path}")
+}
+
+/// A name that is the same on every machine: from the source directory or a load path.
+fn stable_name(places: &Places<'_>, source: &str) -> String {
+    let source = sasso::file_url_to_path(source).unwrap_or_else(|| source.to_owned());
+    let absolute = std::path::absolute(&source).unwrap_or_else(|_| source.clone().into());
+    let below = |directory: &Path| {
+        let directory = std::path::absolute(directory).ok()?;
+        Some(absolute.strip_prefix(directory).ok()?.display().to_string())
+    };
+    if let Some(path) = below(places.source) {
+        return own_name(&path);
+    }
+    let found = places.load_paths.iter().find_map(|directory| below(directory));
+    format!("/{}", found.unwrap_or_else(|| source.trim_start_matches('/').to_owned()))
+}
+
+/// Finds files like the Sass compilers do, and remembers what was read.
+struct Recorder {
+    files: FsImporter,
+    loaded: RefCell<Vec<(PathBuf, String)>>,
+}
+
+impl Importer for Recorder {
+    fn canonicalize(
+        &self,
+        url: &str,
+        context: &CanonicalizeContext<'_>,
+    ) -> Result<Option<CanonicalUrl>, ImporterError> {
+        self.files.canonicalize(url, context)
+    }
+
+    fn load(&self, canonical: &CanonicalUrl) -> Result<Option<ImporterResult>, ImporterError> {
+        let result = self.files.load(canonical)?;
+        if let Some(found) = &result {
+            let hash = sha256(found.contents.as_bytes());
+            self.loaded.borrow_mut().push((canonical.as_str().into(), hash));
+        }
+        Ok(result)
+    }
+}
+
+/// Makes of a sheet what is served: CSS and its map. `resolve` says how the output calls what it
+/// refers to, or what is wrong with the reference.
+pub(crate) fn finish(
+    sheet: &Sheet,
+    path: &str,
+    shown: &str,
+    targets: Targets,
+    resolve: &dyn Fn(&str) -> Result<Option<String>, String>,
+) -> Result<(String, String), Vec<Problem>> {
+    let unexpected = |error: anyhow::Error| vec![Problem::of_file(shown, format!("{error:#}"))];
+    let mut origin = SourceMap::from_json("/", &sheet.map)
+        .context("the map of the style sheet is damaged")
+        .map_err(unexpected)?;
+    let filename = own_name(path);
+    let options = ParserOptions { filename: filename.clone(), ..ParserOptions::default() };
+    let mut parsed = StyleSheet::parse(&sheet.css, options).map_err(|error| {
+        // Its lines count from 0, its columns from 1.
+        let place = error.loc.map(|place| (place.line, place.column.saturating_sub(1)));
+        vec![locate(&mut origin, shown, place, &error.kind.to_string())]
+    })?;
+    let mut references = References { resolve, problems: Vec::new() };
+    let Ok(()) = parsed.visit(&mut references);
+    if !references.problems.is_empty() {
+        let problems = references.problems.into_iter();
+        let locate =
+            |(place, message): (_, String)| locate(&mut origin, shown, Some(place), &message);
+        return Err(problems.map(locate).collect());
+    }
+    let failed = |message: String| vec![Problem::of_file(shown, message)];
+    let minify = MinifyOptions { targets, ..MinifyOptions::default() };
+    parsed.minify(minify).map_err(|error| failed(error.to_string()))?;
+    let mut map = SourceMap::new("/");
+    let source = map.add_source(&filename);
+    let printer = PrinterOptions {
+        minify: true,
+        source_map: Some(&mut map),
+        targets,
+        ..PrinterOptions::default()
+    };
+    let css = parsed.to_css(printer).map_err(|error| failed(error.to_string()))?.code;
+    let mut extend = || -> Result<String> {
+        map.extends(&mut origin)?;
+        if map.get_source_content(source).is_ok_and(str::is_empty) {
+            map.set_source_content(source as usize, "")?;
+        }
+        Ok(map.to_json(None)?)
+    };
+    let map = extend().map_err(unexpected)?;
+    Ok((css, map))
+}
+
+/// A problem at a place of the CSS (both from 0), as one of the source that it came from.
+fn locate(
+    origin: &mut SourceMap,
+    shown: &str,
+    place: Option<(u32, u32)>,
+    message: &str,
+) -> Problem {
+    let original = place
+        .and_then(|(line, column)| origin.find_closest_mapping(line, column))
+        .and_then(|mapping| mapping.original);
+    let Some(original) = original else { return Problem::of_file(shown, message) };
+    let name = origin.get_source(original.source).unwrap_or_default().to_owned();
+    let text = origin.get_source_content(original.source).unwrap_or_default();
+    let place = Place {
+        line: original.original_line as usize + 1,
+        column: original.original_column as usize + 1,
+    };
+    Problem::at(&format!("{shown}, from {name}"), text, place, message)
+}
+
+/// What a sheet refers to, rewritten in place.
+struct References<'r> {
+    resolve: &'r dyn Fn(&str) -> Result<Option<String>, String>,
+    /// Line and column in the CSS, from 0, and what is wrong there.
+    problems: Vec<((u32, u32), String)>,
+}
+
+impl References<'_> {
+    /// The new address, where it is another one.
+    fn rewrite(&mut self, url: &str, place: (u32, u32)) -> Option<String> {
+        match (self.resolve)(url) {
+            Ok(new) => new,
+            Err(message) => {
+                self.problems.push((place, message));
+                None
+            }
+        }
+    }
+}
+
+impl<'i> Visitor<'i> for References<'_> {
+    type Error = std::convert::Infallible;
+
+    fn visit_types(&self) -> VisitTypes {
+        visit_types!(RULES | URLS)
+    }
+
+    fn visit_rule(&mut self, rule: &mut CssRule<'i>) -> Result<(), Self::Error> {
+        if let CssRule::Import(import) = rule {
+            let place = (import.loc.line, import.loc.column.saturating_sub(1));
+            if let Some(new) = self.rewrite(&import.url.clone(), place) {
+                import.url = new.into();
+            }
+        }
+        rule.visit_children(self)
+    }
+
+    fn visit_url(&mut self, url: &mut Url<'i>) -> Result<(), Self::Error> {
+        let place = (url.loc.line.saturating_sub(1), url.loc.column.saturating_sub(1));
+        if let Some(new) = self.rewrite(&url.url.clone(), place) {
+            url.url = new.into();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! `watch`: builds, and again after each change. What is wrong is said, and the last good output
+//! stays.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use notify::{RecursiveMode, Watcher};
+
+use crate::cli::Places;
+use crate::{build, complain};
+
+/// How long it must be quiet after a change: editors write a file in several steps.
+const QUIET: Duration = Duration::from_millis(30);
+
+/// Builds until it is ended.
+pub(crate) fn watch(places: &Places) -> Result<()> {
+    let (sender, changes) = mpsc::channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading is no change; and what cannot be told counts as one.
+        if event.as_ref().map_or(true, |event| !event.kind.is_access()) {
+            let _ = sender.send(());
+        }
+    })?;
+    watcher
+        .watch(&places.source, RecursiveMode::Recursive)
+        .with_context(|| format!("can't watch {}", places.source.display()))?;
+    loop {
+        if let Err(error) = build::update(places) {
+            complain(&error);
+        }
+        changes.recv().context("the watch ended")?;
+        while changes.recv_timeout(QUIET).is_ok() {}
+    }
+}
