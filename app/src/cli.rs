@@ -1,4 +1,4 @@
-//! The whole command line. Five words and no flags: everything else is configuration, and that is
+//! The whole command line. Six words and no flags: everything else is configuration, and that is
 //! in the environment (see `config`).
 
 pub(crate) const USAGE: &str = "\
@@ -7,6 +7,7 @@ Usage: app [COMMAND]
 Commands:
   serve      answer HTTP requests until SIGTERM or SIGINT (the default)
   migrate    bring the store's schema up to date, say what was applied
+  variables  print the environment variables that serve reads, `required` behind some
   health     ask the server on $PORT whether it is well: exit 0 or 1
   --help     this text
   --version  version and commit
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Serve,
     Migrate,
     Health,
+    Variables,
     Help,
     Version,
 }
@@ -39,6 +41,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
         None | Some("serve") => Command::Serve,
         Some("migrate") => Command::Migrate,
         Some("health") => Command::Health,
+        Some("variables") => Command::Variables,
         Some("--help" | "-h" | "help") => Command::Help,
         Some("--version" | "-V") => Command::Version,
         Some(other) => return Err(format!("unknown command {other:?}")),

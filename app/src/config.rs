@@ -1,7 +1,7 @@
 //! Configuration: environment variables in, checked values out. Reading collects every problem, so
 //! that one run names them all. Nothing else in the program reads the environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,8 +28,13 @@ pub(crate) struct ServeConfig {
 impl ServeConfig {
     pub(crate) fn read(environment: &Environment) -> Result<ServeConfig, Invalid> {
         let mut reader = Reader::new(environment);
+        let config = ServeConfig::read_by(&mut reader);
+        reader.finish(config)
+    }
+
+    fn read_by(reader: &mut Reader<'_>) -> ServeConfig {
         let cdn = reader.cdn();
-        let config = ServeConfig {
+        ServeConfig {
             database: reader.database(),
             database_wait: reader.seconds("DATABASE_WAIT_SECONDS", 30),
             host: reader.host(),
@@ -39,9 +44,22 @@ impl ServeConfig {
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 8),
             log: reader.log(),
             identity: reader.identity(),
-        };
-        reader.finish(config)
+        }
     }
+}
+
+/// Every variable that the server reads, one a line; `required` behind what it cannot do without.
+/// Found out by reading them, so that the list cannot be wrong.
+pub(crate) fn variables() -> String {
+    let nothing = Environment(BTreeMap::new());
+    let mut reader = Reader::new(&nothing);
+    ServeConfig::read_by(&mut reader);
+    let required = |name: &str| {
+        let problem = format!("{name}: ");
+        reader.problems.iter().any(|it| it.starts_with(&problem))
+    };
+    let line = |name: &String| format!("{name}{}\n", if required(name) { " required" } else { "" });
+    reader.names.iter().map(line).collect()
 }
 
 pub(crate) struct MigrateConfig {
@@ -124,12 +142,14 @@ impl std::error::Error for Invalid {}
 
 struct Reader<'a> {
     environment: &'a Environment,
+    /// What was read so far.
+    names: BTreeSet<String>,
     problems: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     fn new(environment: &'a Environment) -> Reader<'a> {
-        Reader { environment, problems: Vec::new() }
+        Reader { environment, names: BTreeSet::new(), problems: Vec::new() }
     }
 
     fn finish<T>(self, value: T) -> Result<T, Invalid> {
@@ -142,6 +162,7 @@ impl<'a> Reader<'a> {
 
     /// Empty counts as unset: compose files pass `NAME=` for what nobody set.
     fn text(&mut self, name: &str) -> Option<String> {
+        self.names.insert(name.to_owned());
         let value = self.environment.0.get(name.as_ref() as &std::ffi::OsStr)?;
         match value.to_str() {
             None => self.refuse(name, "is not valid UTF-8"),

@@ -54,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve => block_on(serve::run(ServeConfig::read(&environment)?)),
         Command::Migrate => block_on(migrate::run(MigrateConfig::read(&environment)?)),
         Command::Health => probe::run(&HealthConfig::read(&environment)?),
+        Command::Variables => say(&config::variables()),
         Command::Help => say(cli::USAGE),
         Command::Version => say(&Identity::read(&environment)?.to_string()),
     }

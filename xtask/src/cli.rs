@@ -7,6 +7,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod image;
+pub(crate) use image::{
+    Cache, Image, ImageBuild, ImageDestroy, ImageInputs, ImageList, ImagePrune, ImagePull,
+    ImageUpdate, ImageWhy,
+};
+
 /// Takes a web app and its whole software stack through dev, QA, release and rollback.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
@@ -91,9 +97,13 @@ pub(crate) enum Command {
     /// Create, check and show the settings of an environment
     #[command(subcommand)]
     Env(Env),
-    /// Run the app's tests: the `test` stage of every image that dev builds and that has one
+    /// The checks that need no engine: Dockerfiles, settings, assets, formatting, lints
+    Check(Check),
+    /// The app's tests in their images, the settings it reads, and a trial start of the stack
     Test(Test),
-    /// Everything that must pass: formatting, lints, the tool's tests, the app's tests
+    /// Compare two environments: the packages of their images, and their configuration keys
+    Parity(Parity),
+    /// Everything that must pass: check, the tool's own tests, test, parity
     Ci(Ci),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -206,60 +216,6 @@ pub(crate) struct Run {
     pub(crate) command: Vec<String>,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Image {
-    /// Build the images of an environment that are not fresh, each with its reason
-    Build(ImageBuild),
-    /// Remove the images of an environment from this machine
-    Destroy(ImageDestroy),
-    /// Move the stack to today's packages: new bases, new epoch, rebuild, show what changed
-    Update(ImageUpdate),
-    /// List the images of an environment and whether they are fresh
-    List(ImageList),
-    /// Print everything that decides what an image's build yields, each with its hash
-    Inputs(ImageInputs),
-    /// Say why an image would be built, every reason on a line
-    Why(ImageWhy),
-    /// Get the images of an environment from its registry; build nothing
-    Pull(ImagePull),
-    /// Remove the images that neither an environment nor one of the last releases needs
-    Prune(ImagePrune),
-}
-
-/// Whether images are shared through the registry of the environment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Cache {
-    /// Neither pull nor push
-    #[default]
-    Off,
-    /// Pull what is dirty here and lies in the registry
-    Read,
-    /// Also push what the registry lacks
-    Write,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-An image is fresh when it exists and was built from exactly today's inputs. Otherwise the reason is
-named, down to the file; `cargo xtask image why IMAGE` lists all of them.")]
-pub(crate) struct ImageBuild {
-    /// The environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-    /// Only these images, and the images they are built from
-    #[arg(value_name = "IMAGE")]
-    pub(crate) images: Vec<String>,
-    /// Share images through [registry] repository of environment.toml
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(crate) cache: Cache,
-    /// Compare what the builder received, and what the image holds, with what was hashed
-    #[arg(long)]
-    pub(crate) verify: bool,
-    /// Hash every file again instead of believing unchanged times
-    #[arg(long)]
-    pub(crate) paranoid: bool,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// The environment
@@ -271,76 +227,6 @@ pub(crate) struct Plan {
     /// Hash every file again instead of believing unchanged times
     #[arg(long)]
     pub(crate) paranoid: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Settings first, then every entry of the context: kind, mode, SHA-256 (or where a link points to) and
-path, separated by tabs. Two machines that print the same build the same image.")]
-pub(crate) struct ImageInputs {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// The environment
-    #[arg(short, long = "env", value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-    /// Print the fingerprint only
-    #[arg(long)]
-    pub(crate) fingerprint: bool,
-    /// Hash every file again instead of believing unchanged times
-    #[arg(long)]
-    pub(crate) paranoid: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImageWhy {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// The environment
-    #[arg(short, long = "env", value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImagePull {
-    /// The environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-    /// Only these images, and the images they are built from
-    #[arg(value_name = "IMAGE")]
-    pub(crate) images: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImagePrune {
-    /// How many of the newest releases keep their images
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
-    pub(crate) releases: usize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImageDestroy {
-    /// The environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-    /// Only these images
-    #[arg(value_name = "IMAGE")]
-    pub(crate) images: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImageUpdate {
-    /// The environments to rebuild [default: all]
-    #[arg(value_name = "ENV")]
-    pub(crate) environments: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImageList {
-    /// The environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -384,7 +270,36 @@ pub(crate) struct EnvName {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+More gates stand under [gates.check] in environments/dev/environment.toml.")]
+pub(crate) struct Check {}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Differences that are meant stand as [[parity.allow]] in environment.toml, each with its reason. Any
+other one fails.")]
+pub(crate) struct Parity {
+    /// The one environment
+    #[arg(value_name = "ENV", default_value = "dev")]
+    pub(crate) one: String,
+    /// The other
+    #[arg(value_name = "ENV", default_value = "prod")]
+    pub(crate) other: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+tests     builds the `test` stage of every image that has one, which runs them
+settings  compares the variables that an image reads with those that compose gives it
+smoke     starts ENV's stack from its images, beside everything else, and waits for its health
+A pass counts for as long as image and gate are the same.")]
 pub(crate) struct Test {
+    /// The environment whose images are tried
+    #[arg(value_name = "ENV", default_value = "prod")]
+    pub(crate) environment: String,
+    /// Only these gates: tests, settings, smoke
+    #[arg(long, value_name = "GATE", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
     /// Use this engine instead of the one that is found
     #[arg(long, value_enum)]
     pub(crate) engine: Option<Engine>,

@@ -239,6 +239,12 @@ impl Ctx {
         let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {line}");
     }
 
+    /// Something that went wrong without being the end.
+    pub(crate) fn complain(&self, line: impl std::fmt::Display) {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {line}");
+    }
+
     /// A bar on a terminal for work of unknown length; nothing elsewhere.
     pub(crate) fn spinner(&self, message: String) -> indicatif::ProgressBar {
         if self.quiet || self.verbose || !std::io::stderr().is_terminal() {

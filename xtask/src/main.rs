@@ -53,6 +53,8 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
         cli::Command::Env(cli::Env::Init(flags)) => commands::env::init(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Check(flags)) => commands::env::check(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Show(flags)) => commands::env::show(flags, &ctx).map(done),
+        cli::Command::Check(flags) => flags.run(&ctx).map(done),
+        cli::Command::Parity(flags) => flags.run(&ctx).map(done),
         cli::Command::Test(flags) => flags.run(&ctx).map(done),
         cli::Command::Ci(flags) => flags.run(&ctx).map(done),
         cli::Command::Completions(_) => unreachable!("handled above"),

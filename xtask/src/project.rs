@@ -17,6 +17,7 @@ pub(crate) mod dotenv;
 pub(crate) mod environment;
 pub(crate) mod image;
 pub(crate) mod lock;
+pub(crate) mod parity;
 pub(crate) mod procfile;
 pub(crate) mod release;
 pub(crate) mod schema;

@@ -3,6 +3,9 @@
 //! Functions here return a command or parse a text; they never run anything, so that every argv
 //! can be tested as a value.
 
+use anyhow::{Context, Result};
+use xshell::{Cmd, Shell};
+
 pub(crate) mod apt;
 pub(crate) mod assets;
 pub(crate) mod bake;
@@ -12,7 +15,15 @@ pub(crate) mod docker;
 pub(crate) mod git;
 pub(crate) mod mmdebstrap;
 pub(crate) mod npm;
+pub(crate) mod shell;
 pub(crate) mod tar;
 
 #[cfg(test)]
 mod tests;
+
+/// A command as somebody wrote it in one line of a configuration, without a shell.
+pub(crate) fn words<'s>(sh: &'s Shell, line: &str) -> Result<Cmd<'s>> {
+    let words = shell_words::split(line)?;
+    let (program, arguments) = words.split_first().context("an empty command")?;
+    Ok(sh.cmd(program).args(arguments))
+}

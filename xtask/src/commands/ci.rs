@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{doctor, setup, test};
+use super::gate::Gates;
+use super::{check, dev, doctor, env, parity, setup, test};
 use crate::cli::Ci;
 use crate::ctx::{self, Ctx};
-use crate::exit;
-use crate::tools::{cargo, docker};
+use crate::project::Project;
+use crate::tools::docker;
 
+/// The environment whose images ship.
+const SHIPPED: &str = "prod";
 /// How long our engine may take to end by itself.
 const ENGINE_END: Duration = Duration::from_secs(60);
 
@@ -29,35 +32,32 @@ impl Ci {
 
 /// The gates, cheapest first.
 fn checks(ctx: &Ctx, full: bool) -> Result<()> {
-    if ctx.root.join("Cargo.toml").exists() {
-        gate(ctx, "formatting", cargo::fmt_check(&ctx.sh))?;
-        gate(ctx, "lints", cargo::clippy(&ctx.sh))?;
-        let tests = cargo::test(&ctx.sh).env("STEVEDORE_REQUIRE_DOCKER", "1");
-        let tests = if full { tests.env("STEVEDORE_FULL", "1") } else { tests };
-        gate(ctx, "tests of the tool", tests)?;
-        if full {
-            gate(ctx, "benchmarks", cargo::bench(&ctx.sh))?;
+    let mut gates = Gates::new(ctx);
+    check::run(ctx, &mut gates)?;
+    let project = Project::load(&ctx.root)?;
+    if project.environments.contains(dev::ENVIRONMENT) {
+        let mut variables = vec![("STEVEDORE_REQUIRE_DOCKER", "1")];
+        variables.extend(full.then_some(("STEVEDORE_FULL", "1")));
+        let facts = env::load(ctx, dev::ENVIRONMENT)?;
+        let more = facts.environment.gates.full.iter().filter(|_| full);
+        for (name, line) in facts.environment.gates.ci.iter().chain(more) {
+            gates.run_program(name, line, &variables, true)?;
         }
     }
-    ctx.say("ci: tests of the app");
     if ctx.dry_run && doctor::engine(ctx).problem().is_some() {
         // The engine that would answer does not run: its images cannot be asked about.
         ctx.skip("cargo xtask test");
         return Ok(());
     }
-    test::test_images(ctx)?;
+    test::run(ctx, &mut gates, SHIPPED, &[])?;
+    if [dev::ENVIRONMENT, SHIPPED].iter().all(|name| project.environments.contains(*name)) {
+        parity::gate(ctx, &mut gates, dev::ENVIRONMENT, SHIPPED)?;
+    }
+    gates.finish()?;
     if !ctx.dry_run {
         ctx.say("ci: everything passed");
     }
     Ok(())
-}
-
-fn gate(ctx: &Ctx, what: &str, cmd: xshell::Cmd<'_>) -> Result<()> {
-    ctx.say(format_args!("ci: {what}"));
-    ctx.run_shown(cmd, &mut || Ok(())).map_err(|error| match exit::code(&error) {
-        exit::FAILED => exit::gate(format!("{what}: {error:#}")),
-        _ => error,
-    })
 }
 
 /// An engine with an empty data directory, which ends with the run.

@@ -137,7 +137,7 @@ pub(crate) fn settings(ctx: &Ctx, facts: &Facts) -> Result<BTreeMap<String, Stri
 }
 
 /// Names that compose files use though nobody gives them a value, as problems.
-fn undeclared(facts: &Facts, stack: &Stack) -> Vec<String> {
+pub(crate) fn undeclared(facts: &Facts, stack: &Stack) -> Vec<String> {
     let known = |name: &String| {
         facts.environment.variables.contains_key(name)
             || facts.schema.variables.contains_key(name)
@@ -164,6 +164,21 @@ pub(crate) fn check_declared(facts: &Facts, stack: &Stack) -> Result<()> {
     } else {
         Err(exit::problems("undeclared variables", &problems))
     }
+}
+
+/// Settings for a trial run that nobody keeps: public ones as they are, secrets made up.
+pub(crate) fn trial_settings(facts: &Facts) -> Result<BTreeMap<String, String>> {
+    let text = facts.schema.fill(&Variables::new(), &mut random_hex);
+    let variables = dotenv::parse(&text).map_err(|problems| {
+        exit::problems("can't make settings", &dotenv::in_file(".env", &problems))
+    })?;
+    let problems = facts.schema.check(&variables);
+    if !problems.is_empty() {
+        return Err(exit::problems("a trial run can't make up these settings", &problems));
+    }
+    let mut settings = facts.environment.variables.clone();
+    settings.extend(variables.iter().map(|(name, value)| (name.clone(), value.reveal().into())));
+    Ok(settings)
 }
 
 /// Makes `.env` where there is none, and adds what the schema has gained since.

@@ -100,7 +100,8 @@ pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
     Ok(Stage { facts, stack, target })
 }
 
-fn target(
+/// What compose needs to know of an environment with these settings.
+pub(crate) fn target(
     ctx: &Ctx,
     facts: &Facts,
     stack: &Stack,
@@ -263,26 +264,22 @@ pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {
 
 /// Waits for health; a failure shows the log of what failed.
 pub(crate) fn wait_until_healthy(ctx: &Ctx, stage: &Stage) -> Result<()> {
+    let problems = until_healthy(ctx, stage)?;
+    if problems.is_empty() { Ok(()) } else { Err(explain_failure(ctx, stage, &problems)) }
+}
+
+/// Waits until every service is healthy, or one is not going to be: what went wrong.
+pub(crate) fn until_healthy(ctx: &Ctx, stage: &Stage) -> Result<Vec<String>> {
     let started = Instant::now();
     let bar = ctx.spinner("waiting for health".into());
-    loop {
+    let problems = loop {
         match look(ctx, stage)? {
-            Progress::Healthy => {
-                bar.finish_and_clear();
-                return Ok(());
-            }
-            Progress::Failed(problems) => {
-                bar.finish_and_clear();
-                return Err(explain_failure(ctx, stage, &problems));
+            Progress::Healthy => break Vec::new(),
+            Progress::Failed(problems) => break problems,
+            Progress::Waiting(services) if started.elapsed() > HEALTHY => {
+                break vec![format!("{} never became healthy", services.join(", "))];
             }
             Progress::Waiting(services) => {
-                if started.elapsed() > HEALTHY {
-                    return Err(explain_failure(
-                        ctx,
-                        stage,
-                        &[format!("{} never became healthy", services.join(", "))],
-                    ));
-                }
                 bar.set_message(format!("waiting for {}", services.join(", ")));
             }
         }
@@ -290,19 +287,26 @@ pub(crate) fn wait_until_healthy(ctx: &Ctx, stage: &Stage) -> Result<()> {
             return Err(exit::interrupted());
         }
         std::thread::sleep(Duration::from_millis(300));
-    }
+    };
+    bar.finish_and_clear();
+    Ok(problems)
 }
 
-/// The problems with the last lines of each failed service's log.
-pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> anyhow::Error {
-    let name = &stage.facts.name;
+/// The last lines of the logs of the services that problems begin with.
+pub(crate) fn log_of(ctx: &Ctx, stage: &Stage, problems: &[String]) -> String {
     let named = |service: &&String| {
         problems.iter().any(|problem| problem.split(' ').next() == Some(service.as_str()))
     };
     let services: Vec<String> = stage.stack.services.keys().filter(named).cloned().collect();
     let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, false, 20, &services), QUESTION);
     let log = log.map(|answer| answer.stdout).unwrap_or_default();
-    let log: String = log.lines().map(|line| format!("\n  {line}")).collect();
+    log.lines().map(|line| format!("\n  {line}")).collect()
+}
+
+/// The problems with the last lines of each failed service's log.
+pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> anyhow::Error {
+    let name = &stage.facts.name;
+    let log = log_of(ctx, stage, problems);
     let next = format!("see `cargo xtask logs {name}`, and end it with `cargo xtask stop {name}`");
     exit::problems(&format!("{name} did not start"), &[problems, &[next]].concat()).context(log)
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::parity::Parity;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Environment {
@@ -20,6 +22,21 @@ pub(crate) struct Environment {
     /// Public settings: compose files may use them, build sections too.
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) host: Host,
+    pub(crate) gates: Gates,
+    pub(crate) parity: Parity,
+}
+
+/// Gates besides those that the tool has by itself: name -> a program of this machine with its
+/// arguments, run in the project's root and without a shell.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Gates {
+    /// For `check`: quick, and without a Docker engine.
+    pub(crate) check: BTreeMap<String, String>,
+    /// For `ci`.
+    pub(crate) ci: BTreeMap<String, String>,
+    /// For `ci --full`.
+    pub(crate) full: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +83,12 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
     let environment: Environment = toml::from_str(text)?;
     if let Some(repository) = &environment.registry.repository {
         check_repository(repository)?;
+    }
+    environment.parity.check()?;
+    let gates = &environment.gates;
+    for (name, line) in gates.check.iter().chain(&gates.ci).chain(&gates.full) {
+        let words = shell_words::split(line).with_context(|| format!("[gates] {name:?}"))?;
+        anyhow::ensure!(!words.is_empty(), "[gates] {name:?} names no program");
     }
     for (name, port) in &environment.ports {
         super::check_name(name)?;

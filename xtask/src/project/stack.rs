@@ -20,6 +20,8 @@ pub(crate) struct Stack {
     pub(crate) services: BTreeMap<String, Service>,
     /// Every `${NAME}` that the files use outside build sections.
     pub(crate) variables: BTreeSet<String>,
+    /// Named volumes of the stack.
+    pub(crate) volumes: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) image: Option<String>,
     pub(crate) build: Option<Build>,
     pub(crate) facts: Facts,
+    /// The names of the variables that compose gives it.
+    pub(crate) environment: BTreeSet<String>,
     /// Compose gives it no health check; running is all that can be asked of it.
     pub(crate) unchecked: bool,
 }
@@ -50,6 +54,9 @@ pub(crate) struct Facts {
     pub(crate) attached: bool,
     /// It does its work and ends: done is exit code 0.
     pub(crate) once: bool,
+    /// The command in its image that prints the environment variables it reads, one a line: the
+    /// name, and `required` behind those that it cannot do without.
+    pub(crate) variables: Vec<String>,
 }
 
 const KEY: &str = "x-stevedore";
@@ -99,7 +106,9 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
     }
     let mut variables = BTreeSet::new();
     collect_variables(&merged, &mut variables);
-    Ok(Stack { name, services, variables })
+    let volumes = merged["volumes"].as_object().into_iter().flatten();
+    let volumes = volumes.map(|(name, _)| name.clone()).collect();
+    Ok(Stack { name, services, variables, volumes })
 }
 
 fn parse_service(value: &Value, base: &Value) -> Result<Service> {
@@ -111,7 +120,15 @@ fn parse_service(value: &Value, base: &Value) -> Result<Service> {
     let build = value.get("build").map(parse_build).transpose()?;
     let image = value["image"].as_str().map(str::to_owned);
     let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
-    Ok(Service { image, build, facts, unchecked })
+    let environment = match &value["environment"] {
+        Value::Object(map) => map.keys().cloned().collect(),
+        Value::Array(list) => {
+            let texts = list.iter().filter_map(Value::as_str);
+            texts.map(|text| text.split('=').next().unwrap_or(text).to_owned()).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    Ok(Service { image, build, facts, environment, unchecked })
 }
 
 fn parse_build(value: &Value) -> Result<Build> {

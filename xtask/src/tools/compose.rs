@@ -75,6 +75,11 @@ pub(crate) fn up_detached<'s>(sh: &'s Shell, target: &Target, services: &[String
     up(sh, target).arg("--detach").args(services)
 }
 
+/// Removes everything of a stack, its data too.
+pub(crate) fn down_with_volumes<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["down", "--remove-orphans", "--volumes", "--timeout", "10"])
+}
+
 /// Removes containers and networks; volumes stay.
 pub(crate) fn down<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
     of(sh, target).args(["down", "--remove-orphans"])

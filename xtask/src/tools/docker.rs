@@ -262,6 +262,13 @@ pub(crate) fn parse_containers(stdout: &str) -> Result<Vec<Container>> {
     lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
+/// A command of an image, in a container without network and with nothing set.
+pub(crate) fn run_alone<'s>(sh: &'s Shell, image: &str, command: &[String]) -> Cmd<'s> {
+    let entry = command.first().map_or("", String::as_str);
+    let rest = command.iter().skip(1);
+    cmd!(sh, "docker container run --rm --network none --entrypoint {entry} {image} {rest...}")
+}
+
 /// The packages of a Debian image, one `name version` a line.
 pub(crate) fn packages<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
     let format = "${Package} ${Version}\n";

@@ -11,13 +11,11 @@ use anyhow::Result;
 use super::plan::{self, Plan, Request};
 use super::{build, external};
 use crate::cli::{Cache, ImageUpdate};
-use crate::commands::doctor;
-use crate::commands::env;
-use crate::ctx::{Ctx, QUESTION};
+use crate::commands::{doctor, env, parity};
+use crate::ctx::Ctx;
 use crate::project::image::recipes;
 use crate::project::lock::{self, Lock};
 use crate::project::{Project, known};
-use crate::tools::docker;
 
 impl ImageUpdate {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -82,9 +80,7 @@ fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
         let Some(found) = &planned.found else {
             continue;
         };
-        let answer = ctx.ask(docker::packages(&ctx.sh, &found.id), QUESTION * 2)?;
-        let lines = answer.stdout.lines().filter_map(|line| line.split_once(' '));
-        let list = lines.map(|(name, version)| (name.to_owned(), version.to_owned())).collect();
+        let list = parity::packages_of(ctx, &found.id)?;
         let target = planned.recipe.target.as_deref().map(|target| format!(" ({target})"));
         all.insert(format!("{}{}", planned.recipe.image, target.unwrap_or_default()), list);
     }

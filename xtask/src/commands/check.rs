@@ -1,0 +1,134 @@
+//! `check`: the gates that need no engine: what can be said of the project by reading it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::env;
+use super::gate::{Gates, Status};
+use super::{assets, dev};
+use crate::cli::Check;
+use crate::ctx::{Ctx, QUESTION};
+use crate::exit;
+use crate::project::assets::SOURCE;
+use crate::project::{Project, dockerfile, image, lock};
+use crate::tools::{git, shell};
+
+impl Check {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let mut gates = Gates::new(ctx);
+        run(ctx, &mut gates)?;
+        gates.finish()
+    }
+}
+
+/// Runs them all.
+pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>) -> Result<()> {
+    let project = Project::load(&ctx.root)?;
+    gates.run("Dockerfiles", || dockerfiles(ctx, &project))?;
+    for name in &project.environments {
+        gates.run(&format!("environment {name}"), || environment(ctx, name))?;
+    }
+    gates.run("shell scripts", || shell_scripts(ctx))?;
+    if ctx.root.join(SOURCE).is_dir() {
+        gates.run("assets", || assets::check(ctx).map(|()| Status::Passed))?;
+    }
+    if project.environments.contains(dev::ENVIRONMENT) {
+        let facts = env::load(ctx, dev::ENVIRONMENT)?;
+        for (name, line) in &facts.environment.gates.check {
+            gates.run_program(name, line, &[], false)?;
+        }
+    }
+    Ok(())
+}
+
+fn passed_unless(title: &str, problems: &[String]) -> Result<Status> {
+    match problems.is_empty() {
+        true => Ok(Status::Passed),
+        false => Err(exit::problems(title, problems)),
+    }
+}
+
+/// Every Dockerfile can be read the way the builder reads it, and its bases are known.
+fn dockerfiles(ctx: &Ctx, project: &Project) -> Result<Status> {
+    let lock = lock::load(&ctx.root)?;
+    let mut problems = Vec::new();
+    for image in &project.images {
+        let name = format!("docker/{image}/Dockerfile");
+        let text = std::fs::read_to_string(ctx.root.join(&name))
+            .with_context(|| format!("can't read {name}"))?;
+        match dockerfile::parse(&text, None, &BTreeMap::new()) {
+            Err(message) => problems.push(format!("{name}:{message}")),
+            Ok(references) => {
+                let unknown = references.images.iter().filter(|base| {
+                    !project.images.contains(*base) && !lock.external.contains_key(*base)
+                });
+                problems.extend(unknown.map(|base| {
+                    format!(
+                        "{name}: {base} does not stand in {}; record it with `cargo xtask image \
+                         update`",
+                        lock::PATH
+                    )
+                }));
+            }
+        }
+    }
+    passed_unless("Dockerfiles have problems", &problems)
+}
+
+/// The compose files of an environment fit together with its variables and with the images.
+fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
+    let facts = env::load(ctx, name)?;
+    let stack = env::load_stack(ctx, &facts)?;
+    let mut problems = env::undeclared(&facts, &stack);
+    let unused = facts.schema.variables.iter().filter(|(name, _)| !stack.variables.contains(*name));
+    problems.extend(unused.map(|(variable, found)| {
+        format!("environments/{name}/.env.example:{}: no compose file uses {variable}", found.line)
+    }));
+    let host = &facts.environment.host.variables;
+    let public = facts.environment.variables.keys();
+    let unused =
+        public.filter(|name| !stack.variables.contains(*name) && !host.contains_key(*name));
+    problems.extend(unused.map(|variable| {
+        format!("environments/{name}/environment.toml: no compose file uses {variable}")
+    }));
+    let epoch = lock::load(&ctx.root)?.epoch;
+    if let Err(error) = image::recipes(&facts.project, &stack, &facts.environment, &epoch) {
+        problems.push(format!("{error:#}"));
+    }
+    passed_unless(&format!("environment {name} has problems"), &problems)
+}
+
+/// Every shell script in git can be parsed; shellcheck looks closer where it is installed.
+fn shell_scripts(ctx: &Ctx) -> Result<Status> {
+    let listed = ctx.ask(git::list_files(&ctx.sh), QUESTION)?;
+    let mut problems = Vec::new();
+    let closer = which::which("shellcheck").is_ok();
+    for path in listed.stdout.split('\0').filter(|path| !path.is_empty()) {
+        let Some(kind) = shell_of(&ctx.root.join(path)) else { continue };
+        let mut questions = vec![shell::parse_only(&ctx.sh, kind, path)];
+        questions.extend(closer.then(|| shell::shellcheck(&ctx.sh, path)));
+        for question in questions {
+            let answer = ctx.ask(question, QUESTION)?;
+            if !answer.status.success() {
+                let said = format!("{}{}", answer.stdout, answer.stderr);
+                problems.push(said.trim_end().to_owned());
+            }
+        }
+    }
+    passed_unless("shell scripts have problems", &problems)
+}
+
+/// The shell of a script, by its first line.
+fn shell_of(path: &Path) -> Option<&'static str> {
+    use std::io::Read;
+    let mut start = [0; 64];
+    let length = std::fs::File::open(path).ok()?.read(&mut start).ok()?;
+    let line = start[..length].split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?.strip_prefix("#!")?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let program =
+        words.iter().filter_map(|word| word.rsplit('/').next()).rfind(|it| *it != "-e")?;
+    ["sh", "bash", "dash"].into_iter().find(|shell| *shell == program)
+}

@@ -1,0 +1,157 @@
+//! Gates: checks and tests that must pass, one after the other, a line for each at the end.
+//!
+//! A gate that fails does not keep the others from running, so that one run names everything. What
+//! the failed thing itself said comes first. Of gates on images a pass is remembered, under a key
+//! of the images and of what the gate is; a failure never is.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use fingerprint::sha256;
+
+use crate::ctx::{Ctx, LONG};
+use crate::exit;
+use crate::tools::words;
+
+/// The gates of one run.
+pub(crate) struct Gates<'c> {
+    ctx: &'c Ctx,
+    results: Vec<Line>,
+}
+
+struct Line {
+    name: String,
+    status: Status,
+    seconds: f64,
+}
+
+/// What became of a gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Passed,
+    /// It passed before, on exactly this.
+    Reused,
+    Failed,
+    /// It could not run: something is not here.
+    Missing,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Passed => "passed",
+            Status::Reused => "reused",
+            Status::Failed => "failed",
+            Status::Missing => "missing",
+        }
+    }
+}
+
+impl<'c> Gates<'c> {
+    pub(crate) fn new(ctx: &'c Ctx) -> Gates<'c> {
+        Gates { ctx, results: Vec::new() }
+    }
+
+    /// Runs a gate. Only an interrupt is an error here.
+    pub(crate) fn run(
+        &mut self,
+        name: &str,
+        gate: impl FnOnce() -> Result<Status>,
+    ) -> Result<Status> {
+        let ctx = self.ctx;
+        if ctx.interrupted() {
+            return Err(exit::interrupted());
+        }
+        ctx.say(format_args!("gate: {name}"));
+        let started = Instant::now();
+        let status = match gate() {
+            Ok(status) => status,
+            Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
+            Err(error) => {
+                ctx.complain(format_args!("{error:#}"));
+                match exit::code(&error) {
+                    exit::MISSING => Status::Missing,
+                    _ => Status::Failed,
+                }
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        self.results.push(Line { name: name.to_owned(), status, seconds });
+        Ok(status)
+    }
+
+    /// Runs a gate whose pass counts for as long as its key is the same.
+    pub(crate) fn run_once(
+        &mut self,
+        name: &str,
+        key: &str,
+        gate: impl FnOnce() -> Result<()>,
+    ) -> Result<Status> {
+        let ctx = self.ctx;
+        let key = sha256(format!("{name}\n{key}").as_bytes());
+        let path = ctx.state().join("gates").join(&key);
+        self.run(name, || {
+            if path.exists() {
+                return Ok(Status::Reused);
+            }
+            gate()?;
+            ctx.write_cache(&path, format!("{name}\n").as_bytes())?;
+            Ok(Status::Passed)
+        })
+    }
+
+    /// Runs a program of the environment's `[gates]`; shows its output only when it fails, or all
+    /// along for one that takes its time.
+    pub(crate) fn run_program(
+        &mut self,
+        name: &str,
+        line: &str,
+        variables: &[(&str, &str)],
+        shown: bool,
+    ) -> Result<Status> {
+        let ctx = self.ctx;
+        self.run(name, || {
+            let cmd = words(&ctx.sh, line)?.envs(variables.iter().copied());
+            let text = cmd.to_string();
+            if shown {
+                ctx.run_shown(cmd, &mut || Ok(()))?;
+            } else if !ctx.skip(&text) {
+                let answer = ctx.ask(cmd, LONG)?;
+                if !answer.status.success() {
+                    let said = format!("{}{}", answer.stdout, answer.stderr);
+                    return Err(exit::gate(format!("{}\n`{text}` failed", said.trim_end())));
+                }
+            }
+            Ok(Status::Passed)
+        })
+    }
+
+    /// A line for each gate, and the failure when one of them did not pass.
+    pub(crate) fn finish(self) -> Result<()> {
+        let ctx = self.ctx;
+        if ctx.dry_run {
+            return Ok(());
+        }
+        let width = self.results.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
+        for Line { name, status, seconds } in &self.results {
+            let status = status.name();
+            match ctx.json {
+                true => ctx.event(&serde_json::json!({
+                    "event": "gate", "gate": name, "status": status,
+                    "seconds": (seconds * 100.0).round() / 100.0,
+                }))?,
+                false => ctx.print(format_args!("{status:7} {name:width$} {seconds:7.1} s"))?,
+            }
+        }
+        let named = |wanted: Status| -> Vec<&str> {
+            let lines = self.results.iter().filter(|line| line.status == wanted);
+            lines.map(|line| line.name.as_str()).collect()
+        };
+        let (failed, missing) = (named(Status::Failed), named(Status::Missing));
+        match (failed.is_empty(), missing.is_empty()) {
+            (true, true) => Ok(()),
+            (false, _) => Err(exit::gate(format!("did not pass: {}", failed.join(", ")))),
+            (true, false) => Err(exit::missing(format!("could not run: {}", missing.join(", ")))),
+        }
+    }
+}
