@@ -1,5 +1,6 @@
 //! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,12 @@ const ENGINE_END: Duration = Duration::from_secs(60);
 
 impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        setup::install(ctx)?;
+        let project = Project::load(&ctx.root)?;
+        let programs = match project.environments.contains(dev::ENVIRONMENT) {
+            true => env::load(ctx, dev::ENVIRONMENT)?.environment.gates.programs,
+            false => BTreeMap::new(),
+        };
+        setup::install(ctx, &programs)?;
         let engine = OwnEngine::start(ctx)?;
         let passed = checks(ctx, self.full);
         match engine {

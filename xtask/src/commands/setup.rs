@@ -3,6 +3,7 @@
 //! Every step looks first, so a second run changes nothing. Without an init system the engine is
 //! started as a process of its own session, which outlives us.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::doctor::{self, Engine};
 use crate::cli::Setup;
 use crate::ctx::{self, Ctx};
 use crate::exit;
+use crate::project::assets;
 use crate::tools::mmdebstrap::Mirrors;
 use crate::tools::{apt, docker};
 
@@ -21,7 +23,7 @@ const ENGINE_START: Duration = Duration::from_secs(60);
 
 impl Setup {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let changed = install(ctx)? | start_engine(ctx)?;
+        let changed = install(ctx, &BTreeMap::new())? | start_engine(ctx)?;
         if !ctx.dry_run {
             doctor::require_engine(ctx)?;
         }
@@ -32,12 +34,22 @@ impl Setup {
     }
 }
 
-/// Installs the packages that are missing; true when there were any.
-pub(crate) fn install(ctx: &Ctx) -> Result<bool> {
-    let mut missing = missing_engine_packages(ctx);
+/// Installs the packages that are missing; true when there were any. `programs` are those that the
+/// caller needs besides: program -> package.
+pub(crate) fn install(ctx: &Ctx, programs: &BTreeMap<String, String>) -> Result<bool> {
+    let mut missing: Vec<&str> = missing_engine_packages(ctx);
     let engine_missing = !missing.is_empty();
-    if which::which("mmdebstrap").is_err() {
+    let is_missing = |program: &str| which::which(program).is_err();
+    if is_missing("mmdebstrap") {
         missing.push(apt::MMDEBSTRAP);
+    }
+    if is_missing(apt::NPM) && !assets::load(&ctx.root)?.is_empty() {
+        missing.push(apt::NPM);
+    }
+    for (_, package) in programs.iter().filter(|(program, _)| is_missing(program)) {
+        if !missing.contains(&package.as_str()) {
+            missing.push(package);
+        }
     }
     if missing.is_empty() {
         return Ok(false);

@@ -37,6 +37,8 @@ pub(crate) struct Gates {
     pub(crate) ci: BTreeMap<String, String>,
     /// For `ci --full`.
     pub(crate) full: BTreeMap<String, String>,
+    /// Programs that these gates need -> the Debian package that `ci` gets them from.
+    pub(crate) programs: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +91,13 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
     for (name, line) in gates.check.iter().chain(&gates.ci).chain(&gates.full) {
         let words = shell_words::split(line).with_context(|| format!("[gates] {name:?}"))?;
         anyhow::ensure!(!words.is_empty(), "[gates] {name:?} names no program");
+    }
+    for package in gates.programs.values() {
+        let inner = |sign: char| sign.is_ascii_lowercase() || sign.is_ascii_digit();
+        anyhow::ensure!(
+            package.starts_with(inner) && package.chars().all(|it| inner(it) || "+-.".contains(it)),
+            "[gates.programs] {package:?} is no name of a Debian package"
+        );
     }
     for (name, port) in &environment.ports {
         super::check_name(name)?;

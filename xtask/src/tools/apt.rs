@@ -13,6 +13,8 @@ use super::mmdebstrap::Mirrors;
 pub(crate) const ENGINE: [&str; 4] = ["docker.io", "docker-cli", "docker-buildx", "docker-compose"];
 /// What makes base images where no registry answers.
 pub(crate) const MMDEBSTRAP: &str = "mmdebstrap";
+/// What gets the packages that style sheets load; program and package have one name.
+pub(crate) const NPM: &str = "npm";
 
 pub(crate) const SOURCES_PATH: &str = "/etc/apt/sources.list.d/stevedore-engine.sources";
 pub(crate) const PIN_PATH: &str = "/etc/apt/preferences.d/stevedore-engine";

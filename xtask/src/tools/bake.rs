@@ -77,6 +77,44 @@ pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
         .env_remove("BUILDX_BUILDER")
 }
 
+/// A step that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Its heading, such as `[app test 4/4] RUN cargo test`.
+    pub(crate) step: String,
+    /// What its program printed, without BuildKit's numbers and times.
+    pub(crate) said: Vec<String>,
+    /// BuildKit's own words.
+    pub(crate) error: String,
+}
+
+/// The steps that failed in a plain log. Those that were only broken off are none of them.
+pub(crate) fn failures(log: &[String]) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for line in log {
+        let Some((number, error)) = line.strip_prefix('#').and_then(|it| it.split_once(" ERROR: "))
+        else {
+            continue;
+        };
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let mark = format!("#{number} ");
+        let of_step: Vec<&str> = log.iter().filter_map(|line| line.strip_prefix(&mark)).collect();
+        let said = |line: &&str| {
+            let (time, text) = line.split_once(' ').unwrap_or((line, ""));
+            let is_time = time.contains('.') && time.parse::<f64>().is_ok();
+            is_time.then(|| text.to_owned())
+        };
+        failures.push(Failure {
+            step: (*of_step.first().unwrap_or(&"a step")).to_owned(),
+            said: of_step.iter().filter_map(said).collect(),
+            error: error.to_owned(),
+        });
+    }
+    failures
+}
+
 /// The heading of a step in BuildKit's plain log: `#12 [app build 3/5] RUN cargo build` gives
 /// `[app build 3/5] RUN cargo build`. Headings of inner housekeeping are left out.
 pub(crate) fn step(line: &str) -> Option<&str> {

@@ -154,3 +154,17 @@ fn a_registry_of_images_is_read_by_tag() {
         assert_ne!(images[0].content(), other[0].content(), "{to}");
     }
 }
+
+#[test]
+fn a_failed_step_is_told_with_its_own_words_only() {
+    let log = "#1 [internal] load build definition\n#5 [app test 2/2] RUN sh /test.sh\n\
+               #6 [app build 1/1] RUN make\n#6 0.100 compiling\n#5 0.210 one\n#5 0.220 two words\n\
+               #5 0.230\n#6 CANCELED\n#5 ERROR: process \"/bin/sh -c sh /test.sh\" did not complete \
+               successfully: exit code: 9\n------\n > [app test 2/2] RUN sh /test.sh:\n0.210 one";
+    let log: Vec<String> = log.lines().map(str::to_owned).collect();
+    let failures = bake::failures(&log);
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].step, "[app test 2/2] RUN sh /test.sh");
+    assert_eq!(failures[0].said, ["one", "two words", ""]);
+    assert!(failures[0].error.ends_with("exit code: 9"));
+}

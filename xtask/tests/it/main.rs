@@ -8,6 +8,7 @@
 
 mod dsl;
 
+mod assets;
 mod bad_input;
 mod campaign;
 mod cli;
@@ -15,6 +16,7 @@ mod dotenv;
 mod dry_run;
 mod elsewhere;
 mod freshness;
+mod gates;
 mod host;
 mod ignore_rules;
 mod images;

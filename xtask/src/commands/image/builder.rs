@@ -28,13 +28,39 @@ pub(crate) const MOST: usize = 50;
 /// The secret by which a build step that talks TLS gets this machine's certificates.
 const CERTIFICATES: &str = "certificates";
 
-/// Marks an error as the builder's own: the instructions of an image failed.
+/// Most lines of a failed step that are shown, the last ones.
+const LINES: usize = 150;
+
+/// Marks an error as the builder's own: the instructions of an image failed. What they said comes
+/// first: it is what has to be mended.
 #[derive(Debug)]
-pub(crate) struct BuilderFailed;
+pub(crate) struct BuilderFailed(String);
 
 impl std::fmt::Display for BuilderFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("can't build the images")
+        f.write_str(&self.0)
+    }
+}
+
+impl BuilderFailed {
+    fn new(error: &anyhow::Error, log: &[String]) -> BuilderFailed {
+        let failures = bake::failures(log);
+        if failures.is_empty() {
+            return BuilderFailed(format!("can't build the images: {error:#}"));
+        }
+        let mut text = String::from("can't build the images");
+        for bake::Failure { step, said, error } in failures {
+            let shown = &said[said.len().saturating_sub(LINES)..];
+            if shown.len() < said.len() {
+                text += &format!("\n  … {} lines before these", said.len() - shown.len());
+            }
+            shown.iter().for_each(|line| text += &format!("\n  {line}"));
+            let step: String = step.chars().take(STEP_WIDTH).collect();
+            // BuildKit repeats the whole instruction; how it ended stands behind that.
+            let end = error.rsplit_once("successfully: ").map_or(error.as_str(), |(_, end)| end);
+            text += &format!("\n{step}\nfailed: {end}");
+        }
+        BuilderFailed(text)
     }
 }
 
@@ -58,7 +84,7 @@ pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result
     let file = workshop.path("bake.json");
     let cmd = write_definition(ctx, &file, &definition)?;
     let names: Vec<&str> = images.iter().map(|planned| planned.recipe.image.as_str()).collect();
-    let built = run(ctx, cmd, &names.join(", ")).map_err(|error| explain_failure(ctx, error));
+    let built = run(ctx, cmd, &names.join(", "));
     let result = built.and_then(|()| {
         if request.verified && !ctx.dry_run {
             for planned in images {
@@ -270,7 +296,9 @@ fn write_definition<'c>(
 fn run(ctx: &Ctx, cmd: xshell::Cmd<'_>, what: &str) -> Result<()> {
     let bar = ctx.spinner(format!("building {what}"));
     let mut seen = BTreeSet::new();
+    let mut log = Vec::new();
     let built = ctx.run_lines(cmd, &mut |line| {
+        log.push(line.to_owned());
         let step: String = bake::step(line).unwrap_or_default().chars().take(STEP_WIDTH).collect();
         if step.is_empty() || !seen.insert(step.clone()) {
             return;
@@ -281,15 +309,15 @@ fn run(ctx: &Ctx, cmd: xshell::Cmd<'_>, what: &str) -> Result<()> {
         }
     });
     bar.finish_and_clear();
-    built
+    built.map_err(|error| explain_failure(ctx, error, &log))
 }
 
-fn explain_failure(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
+fn explain_failure(ctx: &Ctx, error: anyhow::Error, log: &[String]) -> anyhow::Error {
     if exit::code(&error) == exit::INTERRUPTED {
         return error;
     }
     match doctor::engine(ctx).problem() {
-        None => error.context(BuilderFailed),
+        None => anyhow::Error::msg(BuilderFailed::new(&error, log)),
         Some(problem) => exit::missing(format!(
             "the Docker engine stopped during the build: {problem}; nothing was recorded, so run \
              the same command again"
@@ -334,7 +362,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
     }
     let file = workshop.path("seal.json");
     let cmd = write_definition(ctx, &file, &definition)?;
-    ctx.run(cmd).map_err(|error| explain_failure(ctx, error))?;
+    ctx.run(cmd).map_err(|error| explain_failure(ctx, error, &[]))?;
     destroy::remove(ctx, &names)?;
     if ctx.dry_run {
         return Ok(());

@@ -1,0 +1,117 @@
+//! Assets as a part of builds: made before anything is hashed, named as a reason by what only
+//! looks, and their packages believed by their content alone. The pipeline has tests of its own.
+
+use crate::dsl::{Project, docker, engine, file_in_image};
+
+/// A small package of the npm registry, and what the registry states for it.
+const PACKAGE: &str = "[packages.normalize-scss]\nversion = \"8.0.0\"\nintegrity = \"INTEGRITY\"\n";
+const INTEGRITY: &str = "sha512-C6GXIxQ2LOYWrde27xWbONavmybobxp+V6TY8BiBJw5M+yMNEg2R0WjaeDtmP5JsunFYKvFOvgMAIC0/OxZuJQ==";
+
+/// An app whose image holds what becomes of its assets.
+fn project() -> Project {
+    let project = Project::with_stack();
+    project
+        .file("app/assets/app.scss", "$ink: #123456;\na { color: $ink; }\n")
+        .file("app/.dockerignore", "assets\n")
+        .file("docker/app/Dockerfile", "FROM base\nCOPY dist /srv/static\n");
+    project
+}
+
+#[test]
+fn an_image_build_makes_the_assets_first() {
+    engine!();
+    let project = project();
+    project.xtask(&["image", "build"]).succeeds().says("assets built: never built here");
+    let manifest = file_in_image(&project.reference("app"), "/srv/static/manifest.json");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let name = manifest["app.scss"]["file"].as_str().unwrap();
+    let css = file_in_image(&project.reference("app"), &format!("/srv/static/{name}"));
+    assert!(css.starts_with("a{color:#123456}"), "{css}");
+    let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "app fresh"]);
+    project.file("app/assets/app.scss", "a { color: red; }\n");
+    let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+    assert_eq!(images[0], "base fresh");
+    assert!(images[1].starts_with("app built: app/dist/"), "{images:?}");
+}
+
+#[test]
+fn what_only_looks_says_that_the_assets_come_first_and_changes_nothing() {
+    engine!();
+    let project = project();
+    project.xtask(&["image", "build"]).succeeds();
+    project.file("app/assets/app.scss", "a { color: red; }\n");
+    let manifest = project.read("app/dist/manifest.json");
+    let reason = "app/assets/app.scss changed, so app/dist is made anew";
+    let list = project.xtask(&["--json", "image", "list"]).succeeds().images();
+    assert_eq!(list, ["base fresh".to_owned(), format!("app dirty: {reason}")]);
+    project.xtask(&["plan"]).succeeds().prints(reason);
+    project.xtask(&["image", "why", "app"]).succeeds().prints(reason);
+    let dry = project.xtask(&["image", "build", "--dry-run"]).succeeds();
+    let (assets, bake) = (dry.stdout.find("assets build --source"), dry.stdout.find("buildx bake"));
+    assert!(assets.is_some() && assets < bake, "{}", dry.stdout);
+    assert_eq!(project.read("app/dist/manifest.json"), manifest);
+}
+
+#[test]
+fn a_broken_style_sheet_fails_the_build_with_its_place_and_keeps_the_last_good_output() {
+    engine!();
+    let project = project();
+    project.xtask(&["image", "build"]).succeeds();
+    let manifest = project.read("app/dist/manifest.json");
+    project.file("app/assets/app.scss", "a {\n  color: $nope;\n}\n");
+    let answer = project.xtask(&["image", "build"]).exits(1);
+    answer.says("Undefined variable").says("app/assets/app.scss 2:10").says("color: $nope;");
+    assert_eq!(project.read("app/dist/manifest.json"), manifest);
+    project.xtask(&["assets", "check"]).exits(3).says("Undefined variable");
+}
+
+#[test]
+fn a_project_without_assets_needs_no_pipeline() {
+    let project = Project::new();
+    project.xtask(&["assets", "build"]).exits(1).says("this project has no assets");
+}
+
+#[test]
+fn packages_are_fetched_once_and_believed_by_their_content_only() {
+    let mut project = Project::new();
+    let toml = |integrity: &str| PACKAGE.replace("INTEGRITY", integrity);
+    project
+        .file("app/assets/app.scss", "@use \"normalize-scss/sass/normalize\";\n")
+        .file("app/assets/assets.toml", toml("sha512-AAAA"));
+    let answer = project.xtask(&["assets", "build"]).exits(1);
+    answer.says("normalize-scss@8.0.0 is not what app/assets/assets.toml says").says(INTEGRITY);
+    assert!(!project.path("app/dist").exists(), "nothing was made of it");
+    project.file("app/assets/assets.toml", toml(INTEGRITY));
+    project.xtask(&["assets", "build"]).succeeds().says("getting normalize-scss@8.0.0");
+    project.fake("npm", "exit 1");
+    project.xtask(&["assets", "build"]).succeeds().prints("fresh");
+    std::fs::remove_dir_all(project.path(".stevedore/packages")).unwrap();
+    project.xtask(&["assets", "build"]).exits(1).says("npm pack normalize-scss@8.0.0");
+}
+
+#[test]
+fn without_npm_dev_goes_on_without_style_and_what_ships_does_not() {
+    engine!();
+    let mut project = project();
+    project
+        .file("environments/prod/environment.toml", "")
+        .file("docker/app/Dockerfile", "FROM base\nCOPY source.txt /\n")
+        .file("app/assets/assets.toml", PACKAGE.replace("INTEGRITY", INTEGRITY));
+    project.xtask(&["image", "build", "dev", "base"]).succeeds();
+    std::fs::remove_dir_all(project.path(".stevedore/packages")).unwrap();
+    project.mkdir("bin");
+    for program in ["cargo", "docker", "git"] {
+        let real = which::which(program).unwrap();
+        std::os::unix::fs::symlink(real, project.path("bin").join(program)).unwrap();
+    }
+    let only = project.path("bin").display().to_string();
+    project.variable("PATH", &only);
+    project
+        .xtask(&["image", "build", "prod"])
+        .exits(4)
+        .says("style sheets load normalize-scss@8.0.0, and npm is not here");
+    project.xtask(&["start", "dev"]).succeeds().says("the page will have no style");
+    assert!(!docker(&["ps", "--quiet", "--filter", &format!("name={}", project.name)]).is_empty());
+    project.xtask(&["stop", "dev"]).succeeds();
+}

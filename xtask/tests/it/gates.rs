@@ -1,0 +1,236 @@
+//! `check`, `test`, `parity`: what must be green, each gate with a line, its failures in their own
+//! words, and passes that count again only for the same images and the same gate.
+
+use crate::dsl::{Answer, Project, docker, engine};
+
+/// An app whose image needs its `test` stage, and an environment `prod` that runs it.
+fn project() -> Project {
+    let project = Project::with_stack();
+    let app = "FROM base AS test\nCOPY test.sh /\nRUN sh /test.sh && mkdir /tested && echo ok > \
+               /tested/result\nFROM base AS prod\nRUN --mount=type=bind,from=test,source=/tested,\
+               target=/mnt true\nCOPY source.txt /\n";
+    project
+        .file("docker/app/Dockerfile", app)
+        .file("app/test.sh", "echo all is well\n")
+        .file("environments/prod/environment.toml", "[ports]\nhttp = 1\n")
+        .file("docker/other/Dockerfile", "FROM base\nRUN echo other > /other\n");
+    compose(&project, "test -e /source.txt", "");
+    project
+}
+
+/// The stack of [`project`]; the health check of `app`, and more keys of that service.
+fn compose(project: &Project, health: &str, more: &str) {
+    let app = format!(
+        "{{build: {{context: app, dockerfile: ../docker/app/Dockerfile, target: prod}}, \
+         command: [sleep, infinity], init: true, stop_grace_period: 1s, \
+         ports: ['127.0.0.1:${{STEVEDORE_PORT_HTTP:-1}}:80'], volumes: ['data:/data'], \
+         healthcheck: {{test: {health}, interval: 200ms, retries: 3}}{more}}}"
+    );
+    let other = "{build: {context: docker/other}, command: [sleep, infinity], init: true, \
+                 stop_grace_period: 1s}";
+    let text = format!(
+        "name: {}\nservices:\n  app: {app}\n  other: {other}\nvolumes: {{data: {{}}}}\n",
+        project.name
+    );
+    project.file("docker/compose.yml", text);
+}
+
+/// `gate status` of each.
+fn gates(answer: &Answer) -> Vec<String> {
+    let events = answer.events().into_iter().filter(|event| event["event"] == "gate");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    events.map(|event| format!("{}: {}", text(&event["gate"]), text(&event["status"]))).collect()
+}
+
+/// Containers and volumes that a smoke gate of a project has left.
+fn left_by_smoke(project: &Project) -> String {
+    let name = format!("name={}-smoke", project.name);
+    docker(&["container", "ls", "--all", "--quiet", "--filter", &name])
+        + &docker(&["volume", "ls", "--quiet", "--filter", &name])
+        + &docker(&["network", "ls", "--quiet", "--filter", &name])
+}
+
+#[test]
+fn a_failing_test_fails_the_image_that_ships_with_its_own_words() {
+    engine!();
+    let project = project();
+    project.file("app/test.sh", "echo one and one is three >&2; exit 9\n");
+    let answer = project.xtask(&["--json", "image", "build", "prod"]).exits(1);
+    assert!(answer.images().contains(&"app failed: never built here".into()), "{answer:?}");
+    answer.says("error: can't build the images\n  one and one is three\n[").says("exit code: 9");
+    let answer = project.xtask(&["--json", "test"]).exits(3).says("one and one is three");
+    assert_eq!(gates(&answer), ["tests of app: failed", "images of prod: failed"]);
+    answer.says("did not pass: tests of app, images of prod");
+}
+
+#[test]
+fn mending_a_test_runs_again_what_depends_on_it_and_nothing_else() {
+    engine!();
+    let project = project();
+    project.xtask(&["test"]).succeeds();
+    project.file("app/test.sh", "exit 9\n").xtask(&["test"]).exits(3);
+    project.file("app/test.sh", "exit 0\n");
+    let answer = project.xtask(&["--json", "test"]).succeeds();
+    let images = answer.images();
+    assert!(images.contains(&"base fresh".into()), "{images:?}");
+    assert!(images.contains(&"other fresh".into()), "{images:?}");
+    assert!(images.iter().any(|image| image.starts_with("app built")), "{images:?}");
+    let passed = ["tests of app: passed", "images of prod: passed", "smoke prod: passed"];
+    assert_eq!(gates(&answer), passed);
+    let again = ["tests of app: reused", "images of prod: passed", "smoke prod: reused"];
+    assert_eq!(gates(&project.xtask(&["--json", "test"]).succeeds()), again);
+}
+
+#[test]
+fn the_smoke_gate_starts_images_by_id_beside_the_real_stack_and_leaves_nothing() {
+    engine!();
+    let mut project = project();
+    project.log_docker().xtask(&["test", "--only", "smoke"]).succeeds();
+    let calls = project.calls().join("\n");
+    assert!(calls.contains("smoke-prod-"), "{calls}");
+    let overlay = project.read(".stevedore/prod/smoke.yml");
+    assert!(overlay.contains("\"image\": \"sha256:"), "{overlay}");
+    assert!(overlay.contains("\"ports\": !reset []"), "{overlay}");
+    assert_eq!(left_by_smoke(&project), "");
+}
+
+#[test]
+fn a_stack_that_does_not_become_healthy_fails_with_its_log_and_leaves_nothing() {
+    engine!();
+    let project = project();
+    compose(
+        &project,
+        "'echo no such luck; false'",
+        ", entrypoint: [sh, -c, 'echo my last words; sleep 99']",
+    );
+    for _ in 0..2 {
+        // A failure is not remembered.
+        let answer = project.xtask(&["--json", "test", "--only", "smoke"]).exits(3);
+        assert_eq!(gates(&answer), ["images of prod: passed", "smoke prod: failed"]);
+        answer.says("my last words").says("app is unhealthy");
+        assert_eq!(left_by_smoke(&project), "");
+    }
+    compose(&project, "test -e /source.txt", "");
+    let answer = project.xtask(&["--json", "test", "--only", "smoke"]).succeeds();
+    assert_eq!(gates(&answer), ["images of prod: passed", "smoke prod: passed"]);
+}
+
+#[test]
+fn an_interrupted_smoke_gate_leaves_nothing() {
+    engine!();
+    let project = project();
+    compose(&project, "'false'", ", entrypoint: [sleep, infinity]");
+    // Unhealthy only after a long while.
+    let text = project.read("docker/compose.yml").replace("retries: 3", "retries: 900");
+    project.file("docker/compose.yml", text);
+    project.xtask(&["image", "build", "prod"]).succeeds();
+    let mut test = project.spawn(&["test", "--only", "smoke"]);
+    test.until("gate: smoke prod");
+    crate::dsl::wait_until("the trial stack", || !left_by_smoke(&project).is_empty());
+    test.signal("-INT");
+    assert_eq!(test.ends(), 130);
+    assert_eq!(left_by_smoke(&project), "");
+}
+
+#[test]
+fn settings_that_an_image_reads_and_is_not_given_are_named_and_the_other_way_round() {
+    engine!();
+    let project = project();
+    let more = ", environment: {GIVEN: x, MISSPELT: y}, x-stevedore: {main: true, variables: \
+                [printf, 'GIVEN required\\nNEEDED required\\nOPTIONAL\\n']}";
+    compose(&project, "'true'", more);
+    let answer = project.xtask(&["--json", "test", "--only", "settings"]).exits(3);
+    assert_eq!(gates(&answer), ["images of prod: passed", "settings of app: failed"]);
+    answer
+        .says("dev: app needs NEEDED, and compose does not give it")
+        .says("prod: compose gives app MISSPELT, which it does not read");
+    let mended = more.replace("MISSPELT", "NEEDED");
+    compose(&project, "'true'", &mended);
+    for status in ["passed", "reused"] {
+        let answer = project.xtask(&["--json", "test", "--only", "settings"]).succeeds();
+        assert_eq!(gates(&answer)[1], format!("settings of app: {status}"));
+    }
+}
+
+#[test]
+fn check_runs_every_gate_and_lists_the_problems_of_each() {
+    let project = Project::new();
+    let toml = "[variables]\nUNUSED_PUBLIC = \"x\"\n[gates.check]\n\"a: fails\" = \"sh -c 'echo \
+                its own words; exit 4'\"\n\"b: passes\" = \"true\"\n\"c: is not here\" = \
+                \"no-such-program\"\n";
+    project
+        .compose(&[("app", "{image: debian, environment: {A: '${UNKNOWN}'}}")])
+        .file("docker/stack.lock", Project::with_stack().read("docker/stack.lock"))
+        .file("docker/app/Dockerfile", "FROM base\nONBUILD RUN true\n")
+        .file("docker/base/Dockerfile", "FROM debian:nowhere\n")
+        .file("environments/dev/.env.example", "UNUSED_SECRET=generate:hex32\n")
+        .file("environments/dev/environment.toml", toml)
+        .file("script", "#!/usr/bin/env bash\nif true; then\n");
+    for arguments in [&["init", "--quiet"][..], &["add", "."]] {
+        let mut git = std::process::Command::new("git");
+        assert!(git.args(arguments).current_dir(project.root()).status().unwrap().success());
+    }
+    let answer = project.xtask(&["--json", "check"]).exits(3);
+    let expected = [
+        "Dockerfiles: failed",
+        "environment dev: failed",
+        "shell scripts: failed",
+        "a: fails: failed",
+        "b: passes: passed",
+        "c: is not here: missing",
+    ];
+    assert_eq!(gates(&answer), expected);
+    answer
+        .says("docker/app/Dockerfile:2")
+        .says("docker/base/Dockerfile: debian:nowhere does not stand in docker/stack.lock")
+        .says("${UNKNOWN}")
+        .says("environments/dev/.env.example:1: no compose file uses UNUSED_SECRET")
+        .says("environments/dev/environment.toml: no compose file uses UNUSED_PUBLIC")
+        .says("script: line 3: syntax error")
+        .says("its own words\n`sh -c \"echo its own words; exit 4\"` failed")
+        .says("did not pass: Dockerfiles, environment dev, shell scripts, a: fails");
+}
+
+#[test]
+fn a_gate_that_names_no_program_is_refused_with_its_file() {
+    let project = Project::new();
+    project.compose(&[("app", "{image: debian}")]);
+    for line in ["", "'open"] {
+        let toml = format!("[gates.ci]\nlint = \"{line}\"\n");
+        project.file("environments/dev/environment.toml", toml);
+        project
+            .xtask(&["check"])
+            .exits(1)
+            .says("environments/dev/environment.toml")
+            .says("\"lint\"");
+    }
+}
+
+#[test]
+fn a_package_version_or_a_key_that_differs_without_a_reason_fails_parity() {
+    engine!();
+    let project = project();
+    // As an image would look that was built with another version of a package.
+    let moved = "FROM base AS dev\nRUN sed --in-place '/^Package: bash$/,/^Version/s/^Version: .*\
+                 /Version: 9.9-1/' /var/lib/dpkg/status\n";
+    let dockerfile = format!("{moved}{}", project.read("docker/app/Dockerfile"));
+    project
+        .file("docker/app/Dockerfile", dockerfile)
+        .file("environments/dev/compose.yml", "services: {app: {build: {target: dev}}}\n")
+        .file("environments/dev/environment.toml", "[variables]\nSENTRY = \"x\"\n");
+    project
+        .xtask(&["parity", "dev", "prod"])
+        .exits(3)
+        .says("app: package bash is 9.9-1 in dev and ")
+        .says("key SENTRY is in dev and not in prod")
+        .says("[[parity.allow]]");
+    let allow = "[variables]\nSENTRY = \"x\"\n[[parity.allow]]\nkey = \"SENTRY\"\nreason = \"only \
+                 here\"\n[[parity.allow]]\nimage = \"app\"\npackages = [\"ba*\"]\nreason = \"tried \
+                 out\"\n[[parity.allow]]\nimage = \"gone\"\nreason = \"long ago\"\n";
+    project.file("environments/dev/environment.toml", allow);
+    project
+        .xtask(&["parity", "dev", "prod"])
+        .succeeds()
+        .says("allowed (tried out): app: package bash is 9.9-1 in dev")
+        .says("[[parity.allow]] is not needed any more: long ago");
+}
