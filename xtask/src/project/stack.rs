@@ -20,6 +20,8 @@ pub(crate) struct Stack {
     pub(crate) services: BTreeMap<String, Service>,
     /// Every `${NAME}` that the files use outside build sections.
     pub(crate) variables: BTreeSet<String>,
+    /// SHA-256 of everything that compose says of it.
+    pub(crate) hash: String,
     /// Named volumes of the stack.
     pub(crate) volumes: BTreeSet<String>,
 }
@@ -80,6 +82,7 @@ impl Stack {
 /// `base` is the same of docker/compose.yml alone when the overlay has an `x-stevedore:` mapping:
 /// compose replaces the base's by it, we merge the two.
 pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
+    let hash = fingerprint::sha256(merged.as_bytes());
     let merged: Value = serde_json::from_str(merged).context("compose printed no JSON")?;
     let base: Value = match base {
         Some(base) => serde_json::from_str(base).context("compose printed no JSON")?,
@@ -108,7 +111,7 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
     collect_variables(&merged, &mut variables);
     let volumes = merged["volumes"].as_object().into_iter().flatten();
     let volumes = volumes.map(|(name, _)| name.clone()).collect();
-    Ok(Stack { name, services, variables, volumes })
+    Ok(Stack { name, services, variables, hash, volumes })
 }
 
 fn parse_service(value: &Value, base: &Value) -> Result<Service> {

@@ -1,7 +1,7 @@
 //! `check`, `test`, `parity`: what must be green, each gate with a line, its failures in their own
 //! words, and passes that count again only for the same images and the same gate.
 
-use crate::dsl::{Answer, Project, docker, engine};
+use crate::dsl::{Answer, Project, docker, engine, free_port};
 
 /// An app whose image needs its `test` stage, and an environment `prod` that runs it.
 fn project() -> Project {
@@ -12,7 +12,7 @@ fn project() -> Project {
     project
         .file("docker/app/Dockerfile", app)
         .file("app/test.sh", "echo all is well\n")
-        .file("environments/prod/environment.toml", "[ports]\nhttp = 1\n")
+        .file("environments/prod/environment.toml", format!("[ports]\nhttp = {}\n", free_port()))
         .file("docker/other/Dockerfile", "FROM base\nRUN echo other > /other\n");
     compose(&project, "test -e /source.txt", "");
     project
@@ -85,12 +85,14 @@ fn mending_a_test_runs_again_what_depends_on_it_and_nothing_else() {
 fn the_smoke_gate_starts_images_by_id_beside_the_real_stack_and_leaves_nothing() {
     engine!();
     let mut project = project();
+    project.xtask(&["start", "prod"]).succeeds();
     project.log_docker().xtask(&["test", "--only", "smoke"]).succeeds();
+    project.xtask(&["status", "prod"]).succeeds().prints("healthy");
     let calls = project.calls().join("\n");
     assert!(calls.contains("smoke-prod-"), "{calls}");
     let overlay = project.read(".stevedore/prod/smoke.yml");
     assert!(overlay.contains("\"image\": \"sha256:"), "{overlay}");
-    assert!(overlay.contains("\"ports\": !reset []"), "{overlay}");
+    assert!(overlay.contains("\"ports\": !reset null"), "{overlay}");
     assert_eq!(left_by_smoke(&project), "");
 }
 

@@ -14,13 +14,14 @@ use crate::commands::start::{self, Stage};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::image;
+use crate::project::stack::Stack;
 use crate::tools::compose;
 
 /// Changes whenever what this gate does means something else.
 const DEFINITION: &str = "smoke 1";
 
-/// What becomes `!reset []`: published ports would collide with those of the real stack.
-const NO_PORTS: &str = "no ports";
+/// What becomes `!reset null`: a service shares neither ports nor a name with the real stack's.
+const RESET: &str = "reset";
 
 /// Runs the gate for images that were just built.
 pub(super) fn run(
@@ -39,10 +40,8 @@ pub(super) fn run(
             Some((name.clone(), id))
         })
         .collect();
-    let mut key = format!("{DEFINITION} {} {ids:?}\n{}", facts.name, facts.schema.text);
-    for file in facts.compose_files() {
-        key += &std::fs::read_to_string(ctx.root.join(file)).unwrap_or_default();
-    }
+    let mut key = format!("{DEFINITION} {} {} {ids:?}\n", facts.name, stack.hash);
+    key += &facts.schema.text;
     for (name, value) in &facts.environment.variables {
         key += &format!("{name}={value}\n");
     }
@@ -54,7 +53,7 @@ pub(super) fn run(
         let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
         target.project = format!("{}-smoke-{}-{}", stack.name, facts.name, short(&checkout));
         let overlay = ctx.state().join(&facts.name).join("smoke.yml");
-        let text = overlay_text(&ids, &stack.volumes, &target.project)?;
+        let text = overlay_text(&stack, &ids, &target.project)?;
         ctx.write_cache(&overlay, text.as_bytes())?;
         target.files.push(overlay);
         try_out(ctx, &Stage { facts, stack, target })
@@ -62,21 +61,21 @@ pub(super) fn run(
 }
 
 /// Which image each service runs, and nothing that it would share with the real stack.
-fn overlay_text(
-    ids: &BTreeMap<String, String>,
-    volumes: &std::collections::BTreeSet<String>,
-    project: &str,
-) -> Result<String> {
-    let service = |id: &String| {
-        json!({
-            "image": id, "pull_policy": "never", "restart": "no", "ports": NO_PORTS,
-        })
-    };
-    let services: BTreeMap<&String, _> = ids.iter().map(|(name, id)| (name, service(id))).collect();
+fn overlay_text(stack: &Stack, ids: &BTreeMap<String, String>, project: &str) -> Result<String> {
+    let mut services = BTreeMap::new();
+    for name in stack.services.keys() {
+        let mut service = json!({"restart": "no", "ports": RESET, "container_name": RESET});
+        if let Some(id) = ids.get(name) {
+            service["image"] = id.clone().into();
+            service["pull_policy"] = "never".into();
+        }
+        services.insert(name, service);
+    }
+    let own = |name: &String| json!({"name": format!("{project}_{name}")});
     let volumes: BTreeMap<&String, _> =
-        volumes.iter().map(|name| (name, json!({"name": format!("{project}_{name}")}))).collect();
+        stack.volumes.iter().map(|name| (name, own(name))).collect();
     let text = serde_json::to_string_pretty(&json!({"services": services, "volumes": volumes}))?;
-    Ok(text.replace(&format!("\"{NO_PORTS}\""), "!reset []"))
+    Ok(text.replace(&format!("\"{RESET}\""), "!reset null"))
 }
 
 /// Starts the stack, waits for its health, and removes all of it whatever came of that.
