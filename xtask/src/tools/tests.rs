@@ -5,7 +5,9 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use xshell::{Cmd, Shell};
 
-use super::{apt, bake, compose, docker, mmdebstrap};
+use super::{
+    apt, assets, bake, cargo, compose, docker, mmdebstrap, npm, shell as shells, tar, words,
+};
 
 fn check(command: Cmd<'_>, expected: Expect) {
     expected.assert_eq(&command.to_string());
@@ -167,4 +169,73 @@ fn a_failed_step_is_told_with_its_own_words_only() {
     assert_eq!(failures[0].step, "[app test 2/2] RUN sh /test.sh");
     assert_eq!(failures[0].said, ["one", "two words", ""]);
     assert!(failures[0].error.ends_with("exit code: 9"));
+}
+
+#[test]
+fn the_asset_pipeline_gets_paths_from_the_projects_root() {
+    let mut places = assets::Places {
+        program: "/x/target/debug/assets".into(),
+        state: ".stevedore/assets".into(),
+        packages: None,
+    };
+    let sh = &shell();
+    check(
+        assets::call(sh, &places, "app/assets", "app/dist", &["build", "--dry-run"]),
+        expect![
+            "/x/target/debug/assets build --dry-run --source app/assets --output app/dist --state .stevedore/assets"
+        ],
+    );
+    places.packages = Some(".stevedore/packages".into());
+    check(
+        assets::call(sh, &places, "app/assets", "app/dist", &["check"]),
+        expect![
+            "/x/target/debug/assets check --source app/assets --output app/dist --state .stevedore/assets --load-path .stevedore/packages"
+        ],
+    );
+    check(
+        cargo::build_program(sh, Path::new("/x/Cargo.toml"), Path::new("/x/t"), "dev"),
+        expect![
+            "cargo build --manifest-path /x/Cargo.toml --target-dir /x/t --profile dev --locked"
+        ],
+    );
+    let answer = r#"{"event":"assets","status":"built","reason":"r","files":2,"seconds":0.1}"#;
+    assert_eq!(assets::parse(answer).unwrap().files, 2);
+    assert!(assets::parse("nonsense").is_err());
+}
+
+#[test]
+fn packages_are_fetched_without_running_anything_of_them() {
+    let sh = &shell();
+    check(
+        npm::pack(sh, "bootstrap@5.3.9", Path::new("/tmp/a b")),
+        expect![[
+            r#"npm pack bootstrap@5.3.9 --ignore-scripts --json --pack-destination "/tmp/a b""#
+        ]],
+    );
+    check(
+        tar::unpack(sh, Path::new("/tmp/x.tgz"), Path::new("/tmp/y")),
+        expect![
+            "tar --extract --gzip --file /tmp/x.tgz --directory /tmp/y --strip-components 1 --no-same-owner --no-same-permissions"
+        ],
+    );
+    let name = npm::parse_pack(r#"[{"filename":"bootstrap-5.3.9.tgz","size":1}]"#).unwrap();
+    assert_eq!(name, "bootstrap-5.3.9.tgz");
+    for bad in ["", "[]", r#"[{"filename":"../x.tgz"}]"#] {
+        assert!(npm::parse_pack(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn gates_are_programs_with_words_and_no_shell() {
+    let sh = &shell();
+    check(
+        words(sh, "cargo test --test 'a b' $HOME").unwrap(),
+        expect![[r#"cargo test --test "a b" $HOME"#]],
+    );
+    assert!(words(sh, "").is_err() && words(sh, "'open").is_err());
+    check(shells::parse_only(sh, "bash", "a b.sh"), expect![[r#"bash -n "a b.sh""#]]);
+    check(
+        docker::run_alone(sh, "sha256:1", &["app".into(), "variables".into()]),
+        expect!["docker container run --rm --network none --entrypoint app sha256:1 variables"],
+    );
 }

@@ -61,6 +61,11 @@ fn a_failing_test_fails_the_image_that_ships_with_its_own_words() {
     let answer = project.xtask(&["--json", "test"]).exits(3).says("one and one is three");
     assert_eq!(gates(&answer), ["tests of app: failed", "images of prod: failed"]);
     answer.says("did not pass: tests of app, images of prod");
+    let answer = project.xtask(&["--json", "ci", "--yes"]).exits(3).says("one and one is three");
+    assert!(gates(&answer).contains(&"tests of app: failed".into()), "{answer:?}");
+    project.file("app/test.sh", "exit 0\n");
+    let answer = project.xtask(&["--json", "ci", "--yes"]).succeeds().says("everything passed");
+    assert!(gates(&answer).contains(&"parity dev prod: passed".into()), "{answer:?}");
 }
 
 #[test]
