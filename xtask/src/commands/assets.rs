@@ -46,16 +46,21 @@ impl cli::AssetsCheck {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         require(ctx)?;
         check(ctx)?;
-        ctx.say("the assets are sound");
-        Ok(())
+        match (ctx.dry_run, ctx.json) {
+            (true, _) => Ok(()),
+            (false, true) => ctx.event(&serde_json::json!({"event": "assets", "status": "passed"})),
+            (false, false) => ctx.print("the assets are sound"),
+        }
     }
 }
 
 impl cli::AssetsWatch {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         require(ctx)?;
-        let Some(places) = prepare(ctx)? else { return Ok(()) };
-        ctx.run_shown(call(ctx, &places, &["watch"]), &mut || Ok(()))
+        let Some(prepared) = prepare(ctx)? else { return Ok(()) };
+        let cmd = call(ctx, &prepared.places, &["watch"]);
+        let cmd = if ctx.json { cmd.arg("--json") } else { cmd };
+        ctx.run_shown(cmd, &mut || Ok(()))
     }
 }
 
@@ -67,15 +72,17 @@ fn require(ctx: &Ctx) -> Result<()> {
 
 /// Whether all assets are sound; nothing is written. Their problems are the error.
 pub(crate) fn check(ctx: &Ctx) -> Result<()> {
-    let Some(places) = prepare(ctx)? else { return Ok(()) };
-    let cmd = call(ctx, &places, &["check"]);
-    if ctx.skip(&cmd.to_string()) {
+    let Some(prepared) = prepare(ctx)? else { return Ok(()) };
+    let cmd = call(ctx, &prepared.places, &["check"]);
+    let shown = cmd.to_string();
+    if ctx.skip(&shown) {
         return Ok(());
     }
     let answer = ctx.ask(cmd, LONG)?;
-    match answer.status.success() {
-        true => Ok(()),
-        false => Err(exit::gate(words(&answer.stderr))),
+    match answer.status.code() {
+        Some(0) => Ok(()),
+        Some(1) => Err(exit::gate(words(&answer.stderr))),
+        _ => answer.success(&shown).map(drop),
     }
 }
 
@@ -83,34 +90,35 @@ pub(crate) fn check(ctx: &Ctx) -> Result<()> {
 ///
 /// Fails with [`exit::MISSING`] where a package is not here and cannot be had.
 pub(crate) fn update(ctx: &Ctx) -> Result<Option<Answer>> {
-    let Some(places) = prepare(ctx)? else { return Ok(None) };
-    let cmd = call(ctx, &places, &["build"]);
+    let Some(prepared) = prepare(ctx)? else { return Ok(None) };
+    let cmd = call(ctx, &prepared.places, &["build"]);
+    let shown = cmd.to_string();
     if ctx.dry_run {
-        if why(ctx, &places)?.is_some() {
-            ctx.skip(&cmd.to_string());
+        if !prepared.is_complete || why(ctx, &prepared.places)?.is_some() {
+            ctx.skip(&shown);
         }
         return Ok(None);
     }
-    let answer = ctx.ask(cmd.arg("--json"), LONG)?;
-    if !answer.status.success() {
-        bail!("{}", words(&answer.stderr));
-    }
-    answer.stderr.lines().for_each(|line| ctx.say(line));
-    let answer = pipeline::parse(&answer.stdout)?;
+    let answer = pipeline_answer(ctx, cmd.arg("--json"), &shown)?;
     if answer.status == "built" {
         ctx.say(format_args!("assets built: {}", answer.reason));
     }
     Ok(Some(answer))
 }
 
-/// Like [`update`], for who can do without: a development stack shows a page without style.
+/// Like [`update`], for who can do without: a development stack goes on with what there was.
 pub(crate) fn update_if_possible(ctx: &Ctx) -> Result<()> {
     match update(ctx) {
-        Err(error) if exit::code(&error) == exit::MISSING => {
-            ctx.warn(format_args!("the page will have no style: {error:#}"));
+        Err(error) if exit::code(&error) == exit::INTERRUPTED => Err(error),
+        Err(error) => {
+            let left = match ctx.root.join(OUTPUT).exists() {
+                true => "the page looks as it did before",
+                false => "the page will have no style",
+            };
+            ctx.warn(format_args!("{error:#}\n{left}"));
             Ok(())
         }
-        result => result.map(drop),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -119,27 +127,34 @@ pub(crate) fn stale(ctx: &Ctx) -> Result<Option<String>> {
     if !ctx.root.join(SOURCE).is_dir() {
         return Ok(None);
     }
-    if !Program::find(ctx)?.is_current() {
+    let packages = assets::load(&ctx.root)?;
+    for (name, package) in &packages {
+        if !is_here(ctx, name, package)? {
+            return Ok(Some(format!("package {name} {} is not here yet", package.version)));
+        }
+    }
+    let program = Program::find(ctx)?;
+    if !program.is_current() {
         return Ok(Some("the asset pipeline is not compiled yet".into()));
     }
-    let packages = assets::load(&ctx.root)?;
-    if let Some((name, package)) = packages.iter().find(|(name, it)| !is_here(ctx, name, it)) {
-        return Ok(Some(format!("package {name} {} is not here yet", package.version)));
-    }
-    why(ctx, &places(ctx, Program::find(ctx)?.path, !packages.is_empty()))
+    why(ctx, &places(ctx, program.path, !packages.is_empty()))
 }
 
 fn why(ctx: &Ctx, places: &Places) -> Result<Option<String>> {
-    if !places.program.exists() {
-        return Ok(Some("never built here".into()));
-    }
     let cmd = call(ctx, places, &["build", "--dry-run", "--json"]);
+    let shown = cmd.to_string();
+    let answer = pipeline_answer(ctx, cmd, &shown)?;
+    Ok((answer.status == "stale").then_some(answer.reason))
+}
+
+/// Runs the pipeline to its end; what is wrong with the assets is the error.
+fn pipeline_answer(ctx: &Ctx, cmd: xshell::Cmd<'_>, shown: &str) -> Result<Answer> {
     let answer = ctx.ask(cmd, LONG)?;
-    if !answer.status.success() {
+    if answer.status.code() == Some(1) {
         bail!("{}", words(&answer.stderr));
     }
-    let answer = pipeline::parse(&answer.stdout)?;
-    Ok((answer.status == "stale").then_some(answer.reason))
+    answer.stderr.lines().for_each(|line| ctx.say(line));
+    pipeline::parse(&answer.success(shown)?)
 }
 
 /// What the pipeline said, without the mark that we put there too.
@@ -161,22 +176,38 @@ fn places(ctx: &Ctx, program: PathBuf, has_packages: bool) -> Places {
     }
 }
 
+/// What a call of the pipeline needs.
+struct Prepared {
+    places: Places,
+    /// False in a dry run that would first have had to compile or to download something.
+    is_complete: bool,
+}
+
 /// Compiles the pipeline and gets the packages, where that is still to be done.
-fn prepare(ctx: &Ctx) -> Result<Option<Places>> {
+fn prepare(ctx: &Ctx) -> Result<Option<Prepared>> {
     if !ctx.root.join(SOURCE).is_dir() {
         return Ok(None);
     }
     let packages = assets::load(&ctx.root)?;
+    let mut is_complete = true;
     for (name, package) in &packages {
-        if !is_here(ctx, name, package) {
+        if is_here(ctx, name, package)? {
+            continue;
+        }
+        let _lock = ctx.lock("packages")?;
+        // Who had the lock may have got it.
+        if !is_here(ctx, name, package)? {
             fetch(ctx, name, package)?;
+            is_complete &= !ctx.dry_run;
         }
     }
     let program = Program::find(ctx)?;
     if !program.is_current() {
         program.compile(ctx)?;
+        is_complete &= !ctx.dry_run;
     }
-    Ok(Some(places(ctx, program.path, !packages.is_empty())))
+    let places = places(ctx, program.path, !packages.is_empty());
+    Ok(Some(Prepared { places, is_complete }))
 }
 
 // --- packages -----------------------------------------------------------------------------------
@@ -185,14 +216,38 @@ fn packages_directory(ctx: &Ctx) -> PathBuf {
     ctx.state().join("packages")
 }
 
-/// Says which package lies in the directory of its name; written last.
+/// Says which package lies in the directory of its name, and what is in it; written last.
 fn stamp_path(ctx: &Ctx, name: &str) -> PathBuf {
-    packages_directory(ctx).join(format!("{}.integrity", name.replace('/', "+")))
+    packages_directory(ctx).join(format!("{}.stamp", name.replace('/', "+")))
 }
 
-fn is_here(ctx: &Ctx, name: &str, package: &Package) -> bool {
-    let stamp = std::fs::read_to_string(stamp_path(ctx, name)).unwrap_or_default();
-    stamp == package.integrity && packages_directory(ctx).join(name).is_dir()
+/// What the stamp says when a package lies here as it was unpacked.
+fn stamp(ctx: &Ctx, name: &str, package: &Package) -> Result<String> {
+    let directory = packages_directory(ctx).join(name);
+    let cache = ctx.state().join("assets").join(format!("stats-{}", name.replace('/', "+")));
+    let tree = hash_of(ctx, &directory, b"", &cache)?;
+    Ok(format!("{} {tree}", package.integrity))
+}
+
+fn is_here(ctx: &Ctx, name: &str, package: &Package) -> Result<bool> {
+    let Ok(found) = std::fs::read_to_string(stamp_path(ctx, name)) else { return Ok(false) };
+    if !packages_directory(ctx).join(name).is_dir() {
+        return Ok(false);
+    }
+    Ok(found == stamp(ctx, name, package)?)
+}
+
+/// SHA-256 over what a directory holds; what has not changed is not read again.
+fn hash_of(ctx: &Ctx, directory: &Path, rules: &[u8], cache_path: &Path) -> Result<String> {
+    let ignore = Ignore::parse(rules)?;
+    let walk = Walk { root: directory, ignore: &ignore, leave_out: None, exact_modes: false };
+    let cache = StatCache::load(cache_path, directory);
+    let scratch = cache_path.parent().filter(|directory| directory.is_dir());
+    let walked = walk.read(&cache, scratch)?;
+    if let (Some(bytes), Some(_)) = (&walked.cache, scratch) {
+        ctx.remember(cache_path, bytes);
+    }
+    Ok(sha256(walked.tree.text().as_bytes()))
 }
 
 /// Downloads a package, compares it with its integrity, and unpacks it.
@@ -201,9 +256,8 @@ fn fetch(ctx: &Ctx, name: &str, package: &Package) -> Result<()> {
     let parent = packages_directory(ctx);
     if which::which("npm").is_err() {
         return Err(exit::missing(format!(
-            "style sheets load {wanted}, and npm is not here to get it; install npm (its package \
-             is called so on Debian), or unpack that package into {}",
-            ctx.relative(&parent.join(name)).display()
+            "style sheets load {wanted}, and npm is not here to get it; install npm: \
+             `cargo xtask setup`"
         )));
     }
     ctx.say(format_args!("getting {wanted}"));
@@ -213,13 +267,39 @@ fn fetch(ctx: &Ctx, name: &str, package: &Package) -> Result<()> {
         false => Some(tempfile::Builder::new().prefix(".new-").tempdir_in(&parent)?),
     };
     let directory = scratch.as_ref().map_or(parent.as_path(), |scratch| scratch.path());
-    let cmd = npm::pack(&ctx.sh, &wanted, directory);
-    if ctx.skip(&cmd.to_string()) {
+    let archive = download(ctx, &wanted, package, directory)?;
+    let unpacked = directory.join("package");
+    ctx.state_directory(&unpacked)?;
+    ctx.run(tar::unpack(&ctx.sh, &archive, &unpacked))?;
+    if ctx.dry_run {
         return Ok(());
     }
-    let shown = cmd.to_string();
-    let answer = ctx.ask(cmd, LONG)?.success(&shown)?;
-    let archive = directory.join(npm::parse_pack(&answer)?);
+    let stamp_path = stamp_path(ctx, name);
+    for old in [&stamp_path, &parent.join(name)] {
+        if old.exists() {
+            ctx.remove_state(old)?;
+        }
+    }
+    let place = parent.join(name);
+    ctx.state_directory(place.parent().unwrap_or(&parent))?;
+    std::fs::rename(&unpacked, &place).context("can't put the package into its place")?;
+    ctx.write_cache(&stamp_path, stamp(ctx, name, package)?.as_bytes())
+}
+
+/// Downloads the archive of a package that is what its integrity says.
+fn download(ctx: &Ctx, wanted: &str, package: &Package, directory: &Path) -> Result<PathBuf> {
+    let cmd = npm::pack(&ctx.sh, wanted, directory);
+    if ctx.skip(&cmd.to_string()) {
+        return Ok(directory.join("<archive>"));
+    }
+    let answer = ctx.ask(cmd, LONG)?;
+    if !answer.status.success() {
+        return Err(exit::missing(format!(
+            "npm can't get {wanted}, which style sheets load:\n{}",
+            npm::reasons(&answer.stderr)
+        )));
+    }
+    let archive = directory.join(npm::parse_pack(&answer.stdout)?);
     let bytes = std::fs::read(&archive).context("can't read what npm downloaded")?;
     let integrity = format!("sha512-{}", BASE64.encode(Sha512::digest(&bytes)));
     anyhow::ensure!(
@@ -227,16 +307,7 @@ fn fetch(ctx: &Ctx, name: &str, package: &Package) -> Result<()> {
         "{wanted} is not what {} says: it has the integrity {integrity}",
         assets::NAME
     );
-    let unpacked = directory.join("package");
-    ctx.state_directory(&unpacked)?;
-    ctx.run(tar::unpack(&ctx.sh, &archive, &unpacked))?;
-    let place = parent.join(name);
-    if place.exists() {
-        ctx.remove_state(&place)?;
-    }
-    ctx.state_directory(place.parent().unwrap_or(&parent))?;
-    std::fs::rename(&unpacked, &place).context("can't put the package into its place")?;
-    ctx.write_cache(&stamp_path(ctx, name), package.integrity.as_bytes())
+    Ok(archive)
 }
 
 // --- the program --------------------------------------------------------------------------------
@@ -261,16 +332,8 @@ impl Program {
         if !crates.join("assets").is_dir() || sources.is_empty() {
             return Ok(Program { path, sources: None });
         }
-        let ignore = Ignore::parse(PROGRAM_SOURCES.as_bytes())?;
-        let walk = Walk { root: crates, ignore: &ignore, leave_out: None, exact_modes: false };
-        let cache_path = ctx.state().join("assets").join("stats-program");
-        let cache = StatCache::load(&cache_path, crates);
-        let scratch = cache_path.parent().filter(|directory| directory.is_dir());
-        let walked = walk.read(&cache, scratch)?;
-        if let (Some(bytes), Some(_)) = (&walked.cache, scratch) {
-            ctx.remember(&cache_path, bytes);
-        }
-        sources += &walked.tree.text();
+        let cache = ctx.state().join("assets").join("stats-program");
+        sources += &hash_of(ctx, crates, PROGRAM_SOURCES.as_bytes(), &cache)?;
         Ok(Program { path, sources: Some(sha256(sources.as_bytes())) })
     }
 

@@ -102,13 +102,17 @@ fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
 
 /// Every shell script in git can be parsed; shellcheck looks closer where it is installed.
 fn shell_scripts(ctx: &Ctx) -> Result<Status> {
-    let listed = ctx.ask(git::list_files(&ctx.sh), QUESTION)?;
+    let cmd = git::list_files(&ctx.sh);
+    let shown = cmd.to_string();
+    let listed = ctx.ask(cmd, QUESTION)?.success(&shown)?;
     let mut problems = Vec::new();
     let closer = which::which("shellcheck").is_ok();
-    for path in listed.stdout.split('\0').filter(|path| !path.is_empty()) {
+    for path in listed.split('\0').filter(|path| !path.is_empty()) {
         let Some(kind) = shell_of(&ctx.root.join(path)) else { continue };
-        let mut questions = vec![shell::parse_only(&ctx.sh, kind, path)];
-        questions.extend(closer.then(|| shell::shellcheck(&ctx.sh, path)));
+        // No name of a file is an option.
+        let path = format!("./{path}");
+        let mut questions = vec![shell::parse_only(&ctx.sh, kind, &path)];
+        questions.extend(closer.then(|| shell::shellcheck(&ctx.sh, &path)));
         for question in questions {
             let answer = ctx.ask(question, QUESTION)?;
             if !answer.status.success() {
@@ -120,15 +124,17 @@ fn shell_scripts(ctx: &Ctx) -> Result<Status> {
     passed_unless("shell scripts have problems", &problems)
 }
 
-/// The shell of a script, by its first line.
+/// The shell of a script, by its first line; of nothing but regular files.
 fn shell_of(path: &Path) -> Option<&'static str> {
     use std::io::Read;
+    if !std::fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
     let mut start = [0; 64];
     let length = std::fs::File::open(path).ok()?.read(&mut start).ok()?;
     let line = start[..length].split(|byte| *byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?.strip_prefix("#!")?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let program =
-        words.iter().filter_map(|word| word.rsplit('/').next()).rfind(|it| *it != "-e")?;
+    let word = line.split_whitespace().rfind(|word| !word.starts_with('-'))?;
+    let program = word.rsplit('/').next()?;
     ["sh", "bash", "dash"].into_iter().find(|shell| *shell == program)
 }

@@ -167,18 +167,19 @@ pub(crate) fn check_declared(facts: &Facts, stack: &Stack) -> Result<()> {
 }
 
 /// Settings for a trial run that nobody keeps: public ones as they are, secrets made up.
-pub(crate) fn trial_settings(facts: &Facts) -> Result<BTreeMap<String, String>> {
-    let text = facts.schema.fill(&Variables::new(), &mut random_hex);
-    let variables = dotenv::parse(&text).map_err(|problems| {
-        exit::problems("can't make settings", &dotenv::in_file(".env", &problems))
-    })?;
-    let problems = facts.schema.check(&variables);
-    if !problems.is_empty() {
-        return Err(exit::problems("a trial run can't make up these settings", &problems));
-    }
+pub(crate) fn trial_settings(facts: &Facts) -> BTreeMap<String, String> {
     let mut settings = facts.environment.variables.clone();
-    settings.extend(variables.iter().map(|(name, value)| (name.clone(), value.reveal().into())));
-    Ok(settings)
+    for (name, variable) in &facts.schema.variables {
+        let value = match &variable.source {
+            Source::Generated { digits } => random_hex(*digits),
+            // Nobody knows its form; who needs one says so when it starts.
+            Source::Required => random_hex(32),
+            Source::Optional => String::new(),
+            Source::Default(value) => value.clone(),
+        };
+        settings.insert(name.clone(), value);
+    }
+    settings
 }
 
 /// Makes `.env` where there is none, and adds what the schema has gained since.

@@ -9,12 +9,11 @@ use super::gate::{Gates, Status};
 use super::image::build;
 use super::image::builder::BuilderFailed;
 use super::image::plan::{self, Plan, Request};
-use super::{dev, doctor, env};
+use super::{assets, dev, doctor, env, parity};
 use crate::cli::{self, Cache, Engine};
-use crate::ctx::{Ctx, QUESTION};
+use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::{Project, dockerfile, image, known};
-use crate::tools::docker;
 
 mod smoke;
 
@@ -66,9 +65,7 @@ pub(crate) fn run(
         built = Some(plan);
         Ok(Status::Passed)
     })?;
-    let Some(plan) = built.filter(|_| status == Status::Passed && !ctx.dry_run) else {
-        return Ok(());
-    };
+    let Some(plan) = built.filter(|_| status == Status::Passed) else { return Ok(()) };
     if wanted("settings") {
         settings(ctx, gates, &project, &request, &plan)?;
     }
@@ -80,7 +77,7 @@ pub(crate) fn run(
 
 /// The `test` stage of every image of dev that has one; `None` where none has.
 pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
-    let mut request = Request::load(ctx, "dev")?;
+    let mut request = Request::load(ctx, dev::ENVIRONMENT)?;
     let mut names = BTreeSet::new();
     for service in request.stack.services.values_mut() {
         let Some(build) = &mut service.build else {
@@ -109,6 +106,8 @@ fn tests(ctx: &Ctx, gates: &mut Gates<'_>) -> Result<()> {
         return Ok(());
     };
     gates.run(&format!("tests of {}", request.only.join(", ")), || {
+        // Part of what is hashed: only after them can an image be told to be there already.
+        assets::update_if_possible(ctx)?;
         let before = plan::plan(ctx, &request)?;
         let fresh = before.dirty().next().is_none();
         build::build(ctx, &mut request, Cache::Off).map_err(as_gate)?;
@@ -140,7 +139,7 @@ fn settings(
     let services = request.stack.services.iter();
     for (name, service) in services.filter(|(_, service)| !service.facts.variables.is_empty()) {
         let image = image::of_service(project, &request.stack, service);
-        let Some(found) = image.and_then(|image| plan.of(&image)?.found.as_ref()) else { continue };
+        let Some(planned) = image.and_then(|image| plan.of(&image)) else { continue };
         let given: BTreeMap<&String, &BTreeSet<String>> = stacks
             .iter()
             .filter_map(|(environment, stack)| {
@@ -148,11 +147,12 @@ fn settings(
             })
             .collect();
         let command = &service.facts.variables;
-        let key = format!("{SETTINGS} {} {command:?} {given:?}", found.id);
+        let key = format!("{SETTINGS} {} {command:?} {given:?}", planned.id());
         gates.run_once(&format!("settings of {name}"), &key, || {
-            let cmd = docker::run_alone(&ctx.sh, &found.id, command);
-            let shown = cmd.to_string();
-            let listed = ctx.ask(cmd, QUESTION)?.success(&shown)?;
+            let Some(answer) = parity::ask_image(ctx, &planned.id(), command)? else {
+                return Ok(());
+            };
+            let listed = answer.success(&command.join(" "))?;
             let problems = compare_settings(name, &listed, &given);
             match problems.is_empty() {
                 true => Ok(()),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde::Deserialize;
 
-/// Image -> package -> version; nothing for an image without a list of packages.
+/// Image -> package -> version. An image from elsewhere counts as one package, itself.
 pub(crate) type Packages = BTreeMap<String, BTreeMap<String, String>>;
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Allowance {
     /// Only packages that the other environment lacks; one that both have must be the same.
     #[serde(default)]
     pub(crate) only_here: bool,
-    /// The configuration key that only one of the environments has.
+    /// The configuration key, or `SERVICE: KEY`, that only one of the environments has.
     pub(crate) key: Option<String>,
     pub(crate) reason: String,
 }
@@ -63,15 +63,15 @@ pub(crate) struct Side<'s> {
 }
 
 /// Something that the two have differently.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Difference {
+#[derive(Debug)]
+pub(crate) struct Difference<'s> {
     pub(crate) words: String,
-    /// Why that is allowed, when it is.
-    pub(crate) reason: Option<String>,
+    /// What allows it, when something does.
+    pub(crate) allowed: Option<&'s Allowance>,
 }
 
 /// Every difference, allowed or not.
-pub(crate) fn differences(one: &Side<'_>, other: &Side<'_>) -> Vec<Difference> {
+pub(crate) fn differences<'s>(one: &Side<'s>, other: &Side<'s>) -> Vec<Difference<'s>> {
     let mut found = Vec::new();
     let images: BTreeSet<&String> = one.packages.keys().chain(other.packages.keys()).collect();
     for image in images {
@@ -82,7 +82,7 @@ pub(crate) fn differences(one: &Side<'_>, other: &Side<'_>) -> Vec<Difference> {
                 let allowed =
                     |it: &Allowance| it.image.as_ref() == Some(image) && it.packages.is_empty();
                 let words = format!("image {image} is in {} and not in {}", has.name, lacks.name);
-                found.push(Difference { words, reason: reason(one, other, allowed) });
+                found.push(Difference { words, allowed: find(one, other, allowed) });
             }
         }
     }
@@ -90,14 +90,19 @@ pub(crate) fn differences(one: &Side<'_>, other: &Side<'_>) -> Vec<Difference> {
         let (has, lacks) = if one.keys.contains(key) { (one, other) } else { (other, one) };
         let words = format!("key {key} is in {} and not in {}", has.name, lacks.name);
         let allowed = |it: &Allowance| it.key.as_ref() == Some(key);
-        found.push(Difference { words, reason: reason(one, other, allowed) });
+        found.push(Difference { words, allowed: find(one, other, allowed) });
     }
     found
 }
 
-type Listed<'s> = (&'s Side<'s>, &'s BTreeMap<String, String>);
+type Listed<'l, 's> = (&'l Side<'s>, &'l BTreeMap<String, String>);
 
-fn compare(image: &str, one: Listed<'_>, other: Listed<'_>, found: &mut Vec<Difference>) {
+fn compare<'s>(
+    image: &str,
+    one: Listed<'_, 's>,
+    other: Listed<'_, 's>,
+    found: &mut Vec<Difference<'s>>,
+) {
     let packages: BTreeSet<&String> = one.1.keys().chain(other.1.keys()).collect();
     for package in packages {
         let versions = (one.1.get(package), other.1.get(package));
@@ -112,27 +117,26 @@ fn compare(image: &str, one: Listed<'_>, other: Listed<'_>, found: &mut Vec<Diff
             text(versions.1),
             other.0.name
         );
-        let names = |side: &Side<'_>, lacks: bool| {
+        let find = |side: &Side<'s>, lacks: bool| {
             let fits = |it: &&Allowance| {
                 it.image.as_deref() == Some(image)
                     && it.packages.iter().any(|pattern| fits(pattern, package))
                     && (!it.only_here || lacks)
             };
-            side.parity.allow.iter().find(fits).map(|it| it.reason.clone())
+            side.parity.allow.iter().find(fits)
         };
-        let reason = names(one.0, versions.1.is_none());
-        let reason = reason.or_else(|| names(other.0, versions.0.is_none()));
-        found.push(Difference { words, reason });
+        let allowed = find(one.0, versions.1.is_none());
+        let allowed = allowed.or_else(|| find(other.0, versions.0.is_none()));
+        found.push(Difference { words, allowed });
     }
 }
 
-fn reason(
-    one: &Side<'_>,
-    other: &Side<'_>,
+fn find<'s>(
+    one: &Side<'s>,
+    other: &Side<'s>,
     allowed: impl Fn(&Allowance) -> bool,
-) -> Option<String> {
-    let mut allowances = one.parity.allow.iter().chain(&other.parity.allow);
-    allowances.find(|it| allowed(it)).map(|it| it.reason.clone())
+) -> Option<&'s Allowance> {
+    one.parity.allow.iter().chain(&other.parity.allow).find(|it| allowed(it))
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text.
@@ -163,7 +167,10 @@ mod tests {
         let other = Side { name: "prod", packages: &prod, keys: &more, parity: &none };
         let lines: Vec<String> = differences(&one, &other)
             .into_iter()
-            .map(|it| format!("{} [{}]\n", it.words, it.reason.unwrap_or_default()))
+            .map(|it| {
+                let reason = it.allowed.map_or("", |allowed| &allowed.reason);
+                format!("{} [{reason}]\n", it.words)
+            })
             .collect();
         expected.assert_eq(&lines.concat());
     }

@@ -200,7 +200,7 @@ pub(crate) fn export<'s>(sh: &'s Shell, container: &str, archive: &Path) -> Cmd<
 }
 
 pub(crate) fn remove_container<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
-    cmd!(sh, "docker container rm --volumes {container}")
+    cmd!(sh, "docker container rm --force --volumes {container}")
 }
 
 pub(crate) fn pull<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
@@ -263,17 +263,30 @@ pub(crate) fn parse_containers(stdout: &str) -> Result<Vec<Container>> {
 }
 
 /// A command of an image, in a container without network and with nothing set.
-pub(crate) fn run_alone<'s>(sh: &'s Shell, image: &str, command: &[String]) -> Cmd<'s> {
+pub(crate) fn run_alone<'s>(sh: &'s Shell, name: &str, image: &str, command: &[String]) -> Cmd<'s> {
     let entry = command.first().map_or("", String::as_str);
     let rest = command.iter().skip(1);
-    cmd!(sh, "docker container run --rm --network none --entrypoint {entry} {image} {rest...}")
-}
-
-/// The packages of a Debian image, one `name version` a line.
-pub(crate) fn packages<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
-    let format = "${Package} ${Version}\n";
     cmd!(
         sh,
-        "docker container run --rm --network none --entrypoint dpkg-query {image} --show --showformat {format}"
+        "docker container run --rm --init --name {name} --network none --entrypoint {entry} {image} {rest...}"
     )
+}
+
+/// The command by which a Debian image tells its packages: state, name and version of each.
+pub(crate) const LIST_PACKAGES: [&str; 4] =
+    ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${binary:Package} ${Version}\n"];
+
+/// Package -> version of what is installed; what was removed and left its settings is not.
+pub(crate) fn parse_packages(stdout: &str) -> Result<BTreeMap<String, String>> {
+    let mut packages = BTreeMap::new();
+    for line in stdout.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [state, name, version] = words[..] else {
+            anyhow::bail!("dpkg-query printed {line:?}");
+        };
+        if state == "installed" {
+            packages.insert(name.to_owned(), version.to_owned());
+        }
+    }
+    Ok(packages)
 }

@@ -235,7 +235,9 @@ fn gates_are_programs_with_words_and_no_shell() {
     assert!(words(sh, "").is_err() && words(sh, "'open").is_err());
     check(shells::parse_only(sh, "bash", "a b.sh"), expect![[r#"bash -n "a b.sh""#]]);
     check(
-        docker::run_alone(sh, "sha256:1", &["app".into(), "variables".into()]),
-        expect!["docker container run --rm --network none --entrypoint app sha256:1 variables"],
+        docker::run_alone(sh, "q", "sha256:1", &["app".into(), "variables".into()]),
+        expect![
+            "docker container run --rm --init --name q --network none --entrypoint app sha256:1 variables"
+        ],
     );
 }

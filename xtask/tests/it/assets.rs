@@ -64,6 +64,8 @@ fn a_broken_style_sheet_fails_the_build_with_its_place_and_keeps_the_last_good_o
     answer.says("Undefined variable").says("app/assets/app.scss 2:10").says("color: $nope;");
     assert_eq!(project.read("app/dist/manifest.json"), manifest);
     project.xtask(&["assets", "check"]).exits(3).says("Undefined variable");
+    project.xtask(&["start", "dev"]).succeeds().says("the page looks as it did before");
+    project.xtask(&["stop", "dev"]).succeeds();
 }
 
 #[test]
@@ -84,10 +86,19 @@ fn packages_are_fetched_once_and_believed_by_their_content_only() {
     assert!(!project.path("app/dist").exists(), "nothing was made of it");
     project.file("app/assets/assets.toml", toml(INTEGRITY));
     project.xtask(&["assets", "build"]).succeeds().says("getting normalize-scss@8.0.0");
-    project.fake("npm", "exit 1");
+    let sheet = ".stevedore/packages/normalize-scss/sass/_normalize.scss";
+    let (good, evil) = (project.read(sheet), "evil { color: red; }\n");
+    project.file(sheet, evil).xtask(&["assets", "build"]).succeeds();
+    assert_eq!(project.read(sheet), good, "what was edited was fetched again");
+    project.fake("npm", "echo 'npm error code ECONNREFUSED' >&2; exit 1");
     project.xtask(&["assets", "build"]).succeeds().prints("fresh");
-    std::fs::remove_dir_all(project.path(".stevedore/packages")).unwrap();
-    project.xtask(&["assets", "build"]).exits(1).says("npm pack normalize-scss@8.0.0");
+    project.file(sheet, evil);
+    let answer = project.xtask(&["assets", "build"]).exits(4);
+    answer.says("npm can't get normalize-scss@8.0.0").says("  code ECONNREFUSED");
+    assert_eq!(
+        project.xtask(&["assets", "build", "--dry-run"]).succeeds().stdout.lines().count(),
+        3
+    );
 }
 
 #[test]
@@ -111,7 +122,7 @@ fn without_npm_dev_goes_on_without_style_and_what_ships_does_not() {
         .xtask(&["image", "build", "prod"])
         .exits(4)
         .says("style sheets load normalize-scss@8.0.0, and npm is not here");
-    project.xtask(&["start", "dev"]).succeeds().says("the page will have no style");
+    project.xtask(&["start", "dev"]).succeeds().says("the page looks as it did before");
     assert!(!docker(&["ps", "--quiet", "--filter", &format!("name={}", project.name)]).is_empty());
     project.xtask(&["stop", "dev"]).succeeds();
 }

@@ -42,6 +42,14 @@ fn gates(answer: &Answer) -> Vec<String> {
     events.map(|event| format!("{}: {}", text(&event["gate"]), text(&event["status"]))).collect()
 }
 
+/// Makes a project a git repository that knows all its files.
+fn add_to_git(project: &Project) {
+    for arguments in [&["init", "--quiet"][..], &["add", "--", "."]] {
+        let mut git = std::process::Command::new("git");
+        assert!(git.args(arguments).current_dir(project.root()).status().unwrap().success());
+    }
+}
+
 /// Containers and volumes that a smoke gate of a project has left.
 fn left_by_smoke(project: &Project) -> String {
     let name = format!("name={}-smoke", project.name);
@@ -61,6 +69,9 @@ fn a_failing_test_fails_the_image_that_ships_with_its_own_words() {
     let answer = project.xtask(&["--json", "test"]).exits(3).says("one and one is three");
     assert_eq!(gates(&answer), ["tests of app: failed", "images of prod: failed"]);
     answer.says("did not pass: tests of app, images of prod");
+    let answer = project.xtask(&["check"]).exits(3);
+    answer.says("not a git repository").says("did not pass: shell scripts");
+    add_to_git(&project);
     let answer = project.xtask(&["--json", "ci", "--yes"]).exits(3).says("one and one is three");
     assert!(gates(&answer).contains(&"tests of app: failed".into()), "{answer:?}");
     project.file("app/test.sh", "exit 0\n");
@@ -123,6 +134,58 @@ fn a_stack_that_does_not_become_healthy_fails_with_its_log_and_leaves_nothing() 
 }
 
 #[test]
+fn a_pass_does_not_count_where_files_of_this_machine_decide() {
+    engine!();
+    let project = project();
+    project.file("conf/health", "good\n");
+    compose(&project, "grep good /conf/health", ", read_only: true");
+    let text = project.read("docker/compose.yml");
+    let mounted = text.replace("'data:/data'", "'./conf:/conf:ro'");
+    project.file("docker/compose.yml", &mounted);
+    project.xtask(&["test", "--only", "smoke"]).succeeds();
+    project.file("conf/health", "bad\n");
+    project.xtask(&["test", "--only", "smoke"]).exits(3).says("app is unhealthy");
+    project.file("docker/compose.yml", mounted.replace("/conf:ro", "/conf"));
+    let answer = project.xtask(&["test", "--only", "smoke"]).exits(3);
+    answer.says("service app may write to").says("mount it read-only, or as a volume");
+}
+
+#[test]
+fn a_trial_start_joins_no_network_of_the_real_stack() {
+    engine!();
+    let project = project();
+    let name = format!("{}-shared", project.name);
+    compose(&project, "'true'", ", networks: [shared]");
+    let text = project.read("docker/compose.yml");
+    project.file("docker/compose.yml", format!("{text}networks: {{shared: {{name: {name}}}}}\n"));
+    project.xtask(&["test", "--only", "smoke"]).succeeds();
+    let overlay = project.read(".stevedore/prod/smoke.yml");
+    assert!(overlay.contains(&format!("\"name\": \"{}-smoke-prod", project.name)), "{overlay}");
+    assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &format!("name={name}")]), "");
+    let external = format!("{text}networks: {{shared: {{external: true, name: {name}}}}}\n");
+    project.file("docker/compose.yml", external);
+    project.xtask(&["test", "--only", "smoke"]).exits(3).says("networks: shared is external");
+}
+
+#[test]
+fn a_dry_run_of_the_gates_prints_what_they_would_do_and_starts_nothing() {
+    engine!();
+    let project = project();
+    compose(&project, "'true'", ", x-stevedore: {main: true, variables: [env]}");
+    project.xtask(&["image", "build", "prod"]).succeeds();
+    let dry = project.xtask(&["test", "--dry-run"]).succeeds();
+    let run = "docker container run --rm --init --name stevedore-question-";
+    let up = "up --no-build --remove-orphans --detach";
+    let down = "down --remove-orphans --volumes";
+    for part in [run, up, down] {
+        assert!(dry.stdout.contains(part), "{}", dry.stdout);
+    }
+    assert!(!project.path(".stevedore/gates").exists() && left_by_smoke(&project).is_empty());
+    let dry = project.xtask(&["parity", "prod", "prod", "--dry-run"]).succeeds();
+    assert!(dry.stdout.contains("dpkg-query"), "{}", dry.stdout);
+}
+
+#[test]
 fn an_interrupted_smoke_gate_leaves_nothing() {
     engine!();
     let project = project();
@@ -172,11 +235,10 @@ fn check_runs_every_gate_and_lists_the_problems_of_each() {
         .file("docker/base/Dockerfile", "FROM debian:nowhere\n")
         .file("environments/dev/.env.example", "UNUSED_SECRET=generate:hex32\n")
         .file("environments/dev/environment.toml", toml)
-        .file("script", "#!/usr/bin/env bash\nif true; then\n");
-    for arguments in [&["init", "--quiet"][..], &["add", "."]] {
-        let mut git = std::process::Command::new("git");
-        assert!(git.args(arguments).current_dir(project.root()).status().unwrap().success());
-    }
+        .file("script", "#!/usr/bin/env bash\nif true; then\n")
+        .file("-x", "#!/bin/sh\nif")
+        .file("with-options", "#!/bin/bash -eu\nif");
+    add_to_git(&project);
     let answer = project.xtask(&["--json", "check"]).exits(3);
     let expected = [
         "Dockerfiles: failed",
@@ -194,6 +256,8 @@ fn check_runs_every_gate_and_lists_the_problems_of_each() {
         .says("environments/dev/.env.example:1: no compose file uses UNUSED_SECRET")
         .says("environments/dev/environment.toml: no compose file uses UNUSED_PUBLIC")
         .says("script: line 3: syntax error")
+        .says("./-x: 2: Syntax error")
+        .says("with-options: line 3: syntax error")
         .says("its own words\n`sh -c \"echo its own words; exit 4\"` failed")
         .says("did not pass: Dockerfiles, environment dev, shell scripts, a: fails");
 }
@@ -219,25 +283,37 @@ fn a_package_version_or_a_key_that_differs_without_a_reason_fails_parity() {
     let project = project();
     // As an image would look that was built with another version of a package.
     let moved = "FROM base AS dev\nRUN sed --in-place '/^Package: bash$/,/^Version/s/^Version: .*\
-                 /Version: 9.9-1/' /var/lib/dpkg/status\n";
+                 /Version: 9.9-1/; /^Package: grep$/,/^Status/s/^Status: .*/Status: deinstall ok \
+                 config-files/' /var/lib/dpkg/status\n";
     let dockerfile = format!("{moved}{}", project.read("docker/app/Dockerfile"));
     project
         .file("docker/app/Dockerfile", dockerfile)
-        .file("environments/dev/compose.yml", "services: {app: {build: {target: dev}}}\n")
+        .file(
+            "environments/dev/compose.yml",
+            "services: {app: {build: {target: dev}, environment: {DEBUG: x}}, store: {image: \
+             'redis:6'}}\n",
+        )
+        .file("environments/prod/compose.yml", "services: {store: {image: 'redis:7'}}\n")
         .file("environments/dev/environment.toml", "[variables]\nSENTRY = \"x\"\n");
     project
         .xtask(&["parity", "dev", "prod"])
         .exits(3)
         .says("app: package bash is 9.9-1 in dev and ")
         .says("key SENTRY is in dev and not in prod")
+        .says("app: package grep is none in dev and ")
+        .says("key app: DEBUG is in dev and not in prod")
+        .says("store: package image is redis:6 in dev and redis:7 in prod")
         .says("[[parity.allow]]");
     let allow = "[variables]\nSENTRY = \"x\"\n[[parity.allow]]\nkey = \"SENTRY\"\nreason = \"only \
-                 here\"\n[[parity.allow]]\nimage = \"app\"\npackages = [\"ba*\"]\nreason = \"tried \
-                 out\"\n[[parity.allow]]\nimage = \"gone\"\nreason = \"long ago\"\n";
+                 here\"\n[[parity.allow]]\nimage = \"app\"\npackages = [\"ba*\", \"grep\"]\nreason = \"tried \
+                 out\"\n[[parity.allow]]\nimage = \"gone\"\nreason = \"only here\"\n\
+                 [[parity.allow]]\nkey = \"app: DEBUG\"\nreason = \"to look inside\"\n\
+                 [[parity.allow]]\nimage = \"store\"\npackages = [\"image\"]\nreason = \"tried \
+                 out\"\n";
     project.file("environments/dev/environment.toml", allow);
     project
         .xtask(&["parity", "dev", "prod"])
         .succeeds()
         .says("allowed (tried out): app: package bash is 9.9-1 in dev")
-        .says("[[parity.allow]] is not needed any more: long ago");
+        .says("[[parity.allow]] is not needed: only here");
 }

@@ -110,6 +110,12 @@ impl Plan {
 }
 
 impl Planned {
+    /// The image's ID; in a dry run it may not be known yet.
+    pub(crate) fn id(&self) -> String {
+        let unknown = || format!("<id of {}>", self.recipe.image);
+        self.found.as_ref().map_or_else(unknown, |found| found.id.clone())
+    }
+
     pub(crate) fn reason(&self) -> String {
         reason::summary(&self.reasons)
     }
