@@ -2,7 +2,7 @@
 //!
 //! It measures the program that `cargo xtask` runs, so the dev build, not an optimised one. Each
 //! figure is the median of several runs, the page cache warm. Pass names of groups to run only
-//! those: `cargo bench -p xtask -- idle hash edit many huge`.
+//! those: `cargo bench -p xtask -- idle hash edit many huge assets`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros)]
 #![allow(clippy::print_stdout)]
@@ -15,6 +15,8 @@ use std::time::Instant;
 
 use fingerprint::ignore::Ignore;
 use fingerprint::{Inputs, StatCache, Walk};
+
+mod assets;
 
 /// Files and bytes of the tree that the goals name.
 const FILES: usize = 50_000;
@@ -53,6 +55,9 @@ fn main() {
     }
     if wanted("many") {
         bench.many();
+    }
+    if wanted("assets") {
+        assets::measure(&bench);
     }
     bench.clean();
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::cli::{Build, Places};
 use crate::dist::{Dist, Written};
-use crate::look::{Last, Look};
+use crate::look::{Last, Look, whole};
 use crate::make::{self, Made, Moved};
 use crate::{memory, print, warn};
 
@@ -17,7 +17,8 @@ impl Build {
     pub(crate) fn run(self) -> Result<()> {
         let places = &self.places;
         if self.dry_run {
-            let stale = Look::new(places)?.why_stale(places, memory::last(places).as_ref());
+            keep_apart(places)?;
+            let stale = Look::new(places, None)?.why_stale(places, memory::last(places).as_ref());
             return report(places, if stale.is_some() { "stale" } else { "fresh" }, stale, None);
         }
         update(places)
@@ -27,10 +28,11 @@ impl Build {
 /// Brings the output up to date, and says what was done.
 pub(crate) fn update(places: &Places) -> Result<()> {
     let started = Instant::now();
+    keep_apart(places)?;
     let _lock = memory::lock(places)?;
     let last = memory::last(places);
     for _ in 0..ROUNDS {
-        let look = Look::new(places)?;
+        let look = Look::new(places, Some(&places.state))?;
         let Some(reason) = look.why_stale(places, last.as_ref()) else {
             return report(places, "fresh", None, None);
         };
@@ -51,8 +53,9 @@ pub(crate) fn update(places: &Places) -> Result<()> {
 
 /// Makes everything, writes nothing; a warning is an error here.
 pub(crate) fn check(places: &Places) -> Result<()> {
+    keep_apart(places)?;
     let _lock = memory::lock(places)?;
-    let made = make::make(places, &Look::new(places)?)?;
+    let made = make::make(places, &Look::new(places, Some(&places.state))?)?;
     if !made.warnings.is_empty() {
         bail!("{}", made.warnings.join("\n"));
     }
@@ -61,6 +64,20 @@ pub(crate) fn check(places: &Places) -> Result<()> {
         true => print(serde_json::json!({"event": "assets", "status": "passed", "files": count})),
         false => print(format_args!("{count} assets are sound")),
     }
+}
+
+/// What is not an output is removed from the output directory: nothing else may lie there. And what
+/// a build writes must not be a source of the next.
+fn keep_apart(places: &Places) -> Result<()> {
+    let Places { source, output, state, load_paths, .. } = places;
+    let libraries = load_paths.iter().map(|library| (library, output));
+    let pairs = [(source, output), (output, source), (state, output), (state, source)];
+    for (inner, outer) in pairs.into_iter().chain(libraries) {
+        if whole(inner).starts_with(whole(outer)) {
+            bail!("{} must not lie in {}", inner.display(), outer.display());
+        }
+    }
+    Ok(())
 }
 
 /// What a build did.

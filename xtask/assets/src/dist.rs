@@ -1,7 +1,7 @@
 //! The output directory. New files first, then the manifest, then what is no longer named goes: at
 //! every instant the manifest names what is there, and old pages find their files until the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +21,7 @@ const BROTLI_QUALITY: i32 = 7;
 /// Source maps are larger than all the rest, and only developers fetch them.
 const BROTLI_QUALITY_OF_MAPS: i32 = 4;
 const GZIP_LEVEL: u32 = 9;
+const GZIP_LEVEL_OF_MAPS: u32 = 6;
 /// A window of 4 MiB, the most that browsers take for granted.
 const BROTLI_WINDOW: i32 = 22;
 
@@ -68,22 +69,32 @@ pub(crate) struct Dist {
 impl Dist {
     /// Compresses what pays; what the last build has compressed of the same content is kept.
     pub(crate) fn new(made: &Made, look: &Look, last: Option<&Last>) -> Result<Dist> {
-        let ours =
-            |name: &str, hash: &String| last.and_then(|last| last.output.get(name)) == Some(hash);
+        // Another program might compress in another way.
+        let last = last.filter(|last| last.setting == look.setting);
+        let before = |name: &str| last.and_then(|last| last.output.get(name));
         let wanted: Vec<(&String, &Vec<u8>, &str)> = made
             .outputs
             .iter()
             .filter(|(name, _)| is_compressible(name))
             .flat_map(|(name, bytes)| SUFFIXES.map(|suffix| (name, bytes, suffix)))
             .collect();
-        let known = |name: &str| look.output.get(name).filter(|hash| ours(name, hash)).cloned();
         let variants = parallel::each(&wanted, |(name, bytes, suffix)| {
-            if known(name) == Some(sha256(bytes)) {
-                return known(&format!("{name}{suffix}")).map(Variant::Kept);
+            if before(name) == Some(&sha256(bytes)) {
+                let variant = format!("{name}{suffix}");
+                match (before(&variant), look.output.get(&variant)) {
+                    // It was not smaller.
+                    (None, _) => return None,
+                    (Some(hash), found) if found == Some(hash) => {
+                        return Some(Variant::Kept(hash.clone()));
+                    }
+                    // Somebody changed or removed it.
+                    _ => {}
+                }
             }
+            let is_map = name.ends_with(".map");
             let small = match *suffix {
-                BROTLI => brotli(bytes, name.ends_with(".map")),
-                _ => gzip(bytes),
+                BROTLI => brotli(bytes, is_map),
+                _ => gzip(bytes, is_map),
             };
             (small.len() < bytes.len()).then_some(Variant::New(small))
         });
@@ -109,6 +120,13 @@ impl Dist {
         let mut done = Written::default();
         let mut now = self.kept.clone();
         create_directory(output)?;
+        let parents = |name: &String| name.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+        let directories: BTreeSet<&str> = (self.files.keys())
+            .flat_map(|name| parents(name).into_iter().map(|at| &name[..at]))
+            .collect();
+        for directory in directories {
+            create_directory(&output.join(directory))?;
+        }
         for (name, bytes) in &self.files {
             let hash = sha256(bytes);
             done.written +=
@@ -148,10 +166,11 @@ fn brotli(bytes: &[u8], is_map: bool) -> Vec<u8> {
 }
 
 /// Without a time or a name in its header, so that equal content gives equal bytes.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+fn gzip(bytes: &[u8], is_map: bool) -> Vec<u8> {
+    let level = if is_map { GZIP_LEVEL_OF_MAPS } else { GZIP_LEVEL };
     let mut writer = flate2::GzBuilder::new()
         .operating_system(255)
-        .write(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
+        .write(Vec::new(), flate2::Compression::new(level));
     let _ = writer.write_all(bytes);
     writer.finish().unwrap_or_default()
 }
@@ -159,16 +178,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// Puts a file where it belongs, with the mode it must have; true when it had to be written.
 fn place(output: &Path, name: &str, bytes: &[u8], same: bool) -> Result<bool> {
     let path = output.join(name);
-    let readable = fs::Permissions::from_mode(0o644);
-    if same && fs::set_permissions(&path, readable).is_ok() {
+    if same && set_mode(&path, 0o644).is_ok() {
         return Ok(false);
-    }
-    if let Some((directory, _)) = name.rsplit_once('/') {
-        let mut whole = output.to_path_buf();
-        for part in directory.split('/') {
-            whole.push(part);
-            create_directory(&whole)?;
-        }
     }
     if path.is_dir() {
         fs::remove_dir_all(&path).with_context(|| format!("can't remove {}", path.display()))?;
@@ -185,9 +196,17 @@ fn create_directory(path: &Path) -> Result<()> {
             fs::remove_file(path)?;
         }
         fs::create_dir_all(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        set_mode(path, 0o755)
     };
     create().with_context(|| format!("can't create {}", path.display()))
+}
+
+/// Nothing where it has that mode: who reads times would take the file for changed.
+fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    match fs::symlink_metadata(path)?.permissions().mode() & 0o7777 == mode {
+        true => Ok(()),
+        false => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+    }
 }
 
 /// Removes what is not named, and directories that hold nothing any more: how many files.

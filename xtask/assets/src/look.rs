@@ -2,7 +2,9 @@
 //! what a build of these sources gave.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
@@ -50,22 +52,28 @@ pub(crate) struct Last {
 }
 
 impl Look {
-    pub(crate) fn new(places: &Places) -> Result<Look> {
+    /// `remember` is where what was hashed is remembered, if it may be.
+    pub(crate) fn new(places: &Places, remember: Option<&Path>) -> Result<Look> {
         let config = config::load(&places.source)?;
-        let tree = walk(places, &places.source, "source", "")?;
+        let walk = |directory: &Path, name: &str, rules: &str| {
+            walk(places, remember, directory, name, rules)
+        };
+        let tree = walk(&places.source, "source", "")?;
         let mut libraries = BTreeMap::new();
         for (number, directory) in places.load_paths.iter().enumerate() {
-            let tree = walk(places, directory, &format!("library-{number}"), STYLES_ONLY)?;
-            let directory = std::path::absolute(directory)?;
+            let tree = walk(directory, &format!("library-{number}"), STYLES_ONLY)?;
+            let directory = whole(directory);
             libraries
                 .extend(files(&tree).into_iter().map(|(path, hash)| (directory.join(path), hash)));
         }
-        let (output, output_is_plain) = match places.output.is_dir() {
-            true => {
-                let tree = walk(places, &places.output, "output", "")?;
-                (files(&tree), is_plain(&tree))
-            }
-            false => (Files::new(), true),
+        let (output, output_is_plain) = match fs::symlink_metadata(&places.output) {
+            Err(_) => (Files::new(), true),
+            Ok(found) if !found.is_dir() => (Files::new(), false),
+            Ok(found) => match walk(&places.output, "output", "") {
+                Ok(tree) => (files(&tree), found.mode() & 0o7777 == 0o755 && is_plain(&tree)),
+                // A pipe, say: all is written anew.
+                Err(_) => (Files::new(), false),
+            },
         };
         let sources = files(&tree);
         let listed: Vec<String> = libraries
@@ -102,8 +110,7 @@ impl Look {
 
     /// SHA-256 of a style sheet by its whole path, wherever it lies.
     pub(crate) fn hash_of(&self, places: &Places, path: &Path) -> Option<&String> {
-        let source = std::path::absolute(&places.source).ok()?;
-        match path.strip_prefix(&source) {
+        match path.strip_prefix(whole(&places.source)) {
             Ok(inside) => self.sources.get(inside.to_str()?),
             Err(_) => self.libraries.get(path),
         }
@@ -121,17 +128,22 @@ fn difference<'f>(before: &'f Files, now: &'f Files) -> Option<(&'f str, &'stati
 }
 
 /// Reads a directory; what has not changed since the last time is not read again.
-fn walk(places: &Places, directory: &Path, name: &str, rules: &str) -> Result<Tree> {
+fn walk(
+    places: &Places,
+    remember: Option<&Path>,
+    directory: &Path,
+    name: &str,
+    rules: &str,
+) -> Result<Tree> {
     let ignore = Ignore::parse(rules.as_bytes())?;
     let cache_path = places.state.join(format!("stats-{name}"));
     let cache = StatCache::load(&cache_path, directory);
     let walk =
         Walk { root: directory, ignore: &ignore, leave_out: None, exact_modes: name == "output" };
-    let scratch = places.state.is_dir().then_some(places.state.as_path());
     let walked = walk
-        .read(&cache, scratch)
+        .read(&cache, remember)
         .with_context(|| format!("can't read {}", directory.display()))?;
-    if let (Some(bytes), Some(_)) = (&walked.cache, scratch) {
+    if let (Some(bytes), Some(_)) = (&walked.cache, remember) {
         memory::replace(&cache_path, bytes)?;
     }
     Ok(walked.tree)
@@ -142,7 +154,8 @@ fn files(tree: &Tree) -> Files {
     files.map(|entry| (escape(entry.path), hex::encode(entry.content))).collect()
 }
 
-/// Whether every entry has the mode that a build gives it, and none is a link or an empty directory.
+/// Whether every entry has the mode that a build gives it, and none is a link or a directory with
+/// nothing in it.
 fn is_plain(tree: &Tree) -> bool {
     let entries: Vec<_> = tree.iter().collect();
     entries.iter().enumerate().all(|(number, entry)| match entry.kind {
@@ -158,11 +171,22 @@ fn is_plain(tree: &Tree) -> bool {
 
 /// A library's file by a name that does not depend on where this project lies.
 fn library_name(places: &Places, path: &Path) -> String {
-    let directories = places.load_paths.iter().filter_map(|path| std::path::absolute(path).ok());
-    let inside = directories.into_iter().find_map(|directory| {
-        path.strip_prefix(&directory).ok().map(|path| path.display().to_string())
-    });
-    inside.unwrap_or_default()
+    let directories = places.load_paths.iter().map(|path| whole(path));
+    let mut inside = directories.filter_map(|directory| path.strip_prefix(directory).ok());
+    inside.next().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// The whole path, without `.` and `..`, as Sass makes it: links stay links.
+pub(crate) fn whole(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(whole.pop()),
+            part => whole.push(part),
+        }
+    }
+    whole
 }
 
 /// Tells this program from another build of it.

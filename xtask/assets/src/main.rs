@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 
 mod build;
+mod chance;
 mod cli;
 mod config;
 mod dist;
@@ -47,7 +48,8 @@ fn print(line: impl std::fmt::Display) -> Result<()> {
 
 fn complain(error: &anyhow::Error) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error:#}");
+    let words = format!("{error:#}");
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}", words.trim_end());
 }
 
 fn warn(line: impl std::fmt::Display) {

@@ -217,7 +217,10 @@ impl Maker<'_> {
                 Some(known) if known == hash => {}
                 Some(_) => return Err(Moved(file.display().to_string()).into()),
                 None => {
-                    let message = format!("loads {} through a link", file.display());
+                    let message = format!(
+                        "loads {} from outside of the sources and libraries, or through a link",
+                        file.display()
+                    );
                     return Ok(Err(Problem::of_file(&self.shown(path), message)));
                 }
             }
@@ -279,8 +282,8 @@ impl Maker<'_> {
         if problems.is_empty() { Ok(targets) } else { Err(problems) }
     }
 
-    /// Makes modules that import one another; most often just one. Their names come from what all of
-    /// them hold, with the sources' names where the outputs' are not known yet.
+    /// Makes modules that import one another; most often just one. Their names come from what all
+    /// of them hold, with the sources' names where the outputs' are not known yet.
     fn group(&self, group: &BTreeSet<&str>, made: &mut Made) -> Result<(), Vec<Problem>> {
         let mut names: BTreeMap<String, String> = made
             .manifest

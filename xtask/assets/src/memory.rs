@@ -1,5 +1,6 @@
 //! What is remembered between builds. All of it can be lost: then more is done again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +13,9 @@ use crate::cli::Places;
 use crate::look::{Last, Look};
 use crate::style::Sheet;
 use fingerprint::sha256;
+
+/// What the name of a file begins with while it is written.
+const UNFINISHED: &str = ".new-";
 
 /// Held while a build runs: the output directory belongs to one at a time.
 pub(crate) fn lock(places: &Places) -> Result<File> {
@@ -30,7 +34,26 @@ pub(crate) fn last(places: &Places) -> Option<Last> {
 }
 
 pub(crate) fn remember(places: &Places, last: &Last) -> Result<()> {
-    replace(&places.state.join("last.json"), &serde_json::to_vec(last)?)
+    replace(&places.state.join("last.json"), &serde_json::to_vec(last)?)?;
+    forget_others(places, last);
+    Ok(())
+}
+
+/// Removes sheets of sources that are gone, and what killed builds left half written. A failure is
+/// no harm.
+fn forget_others(places: &Places, last: &Last) {
+    let wanted: BTreeSet<PathBuf> =
+        last.sources.keys().map(|path| sheet_path(places, path)).collect();
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    let sheets = entries(&places.state.join("sheets"))
+        .map(|entry| entry.path())
+        .filter(|path| !wanted.contains(path));
+    let unfinished = entries(&places.state)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
+        .map(|entry| entry.path());
+    for path in sheets.chain(unfinished) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// A compiled sheet, and what it was compiled under.
@@ -73,7 +96,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         if !directory.is_dir() {
             fs::create_dir_all(directory)?;
         }
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         file.persist(path)?;

@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// The line at the place; empty where none can be shown.
     pub(crate) source_line: String,
+    /// How one comes there, the nearest first: who loads the file.
+    pub(crate) way: Vec<String>,
 }
 
 impl Problem {
@@ -30,6 +32,7 @@ impl Problem {
             place: None,
             message: message.into(),
             source_line: String::new(),
+            way: Vec::new(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Problem {
             place: Some(place),
             message: message.into(),
             source_line: source_line.trim_end().to_owned(),
+            way: Vec::new(),
         }
     }
 
@@ -70,7 +74,7 @@ impl fmt::Display for Problem {
             write!(f, "\n  {number} | {}", self.source_line)?;
             write!(f, "\n  {:width$} | {indent}^", "", width = number.len())?;
         }
-        Ok(())
+        self.way.iter().try_for_each(|place| write!(f, "\n  from {place}"))
     }
 }
 

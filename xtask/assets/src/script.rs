@@ -11,6 +11,7 @@ use oxc_allocator::Allocator;
 use oxc_ast::ast::{
     Argument, DebuggerStatement, ExportAllDeclaration, ExportFromDeclaration, Expression,
     ImportDeclaration, ImportExpression, NewExpression, Program, StringLiteral,
+    TemplateElementValue, TemplateLiteral,
 };
 use oxc_ast_visit::{VisitMut, walk_mut};
 use oxc_codegen::{Codegen, CodegenOptions, CommentOptions};
@@ -37,12 +38,8 @@ pub(crate) fn references(shown: &str, text: &str) -> Result<Vec<Reference>, Vec<
     let allocator = Allocator::default();
     let mut program = parse(&allocator, shown, text)?;
     let mut found = Vec::new();
-    let mut collect = |literal: &StringLiteral<'_>, is_import: bool| {
-        found.push(Reference {
-            address: literal.value.to_string(),
-            offset: literal.span.start as usize,
-            is_import,
-        });
+    let mut collect = |address: &str, offset: u32, is_import: bool| {
+        found.push(Reference { address: address.to_owned(), offset: offset as usize, is_import });
         None
     };
     let mut visitor = Visitor { each: &mut collect, allocator: &allocator, debuggers: Vec::new() };
@@ -62,7 +59,7 @@ pub(crate) fn minify(
 ) -> Result<(String, String), Vec<Problem>> {
     let allocator = Allocator::default();
     let mut program = parse(&allocator, shown, text)?;
-    let mut each = |literal: &StringLiteral<'_>, _| rename(&literal.value);
+    let mut each = |address: &str, _, _| rename(address);
     let mut visitor = Visitor { each: &mut each, allocator: &allocator, debuggers: Vec::new() };
     visitor.visit_program(&mut program);
     let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
@@ -101,8 +98,9 @@ fn parse<'a>(
     if problems.is_empty() { Ok(parsed.program) } else { Err(problems) }
 }
 
-/// Called with each reference and whether it is an import: the new address, where it gets one.
-type Each<'v> = &'v mut dyn FnMut(&StringLiteral<'_>, bool) -> Option<String>;
+/// Called with each reference, its offset and whether it is an import: the new address, where it
+/// gets one.
+type Each<'v> = &'v mut dyn FnMut(&str, u32, bool) -> Option<String>;
 
 struct Visitor<'a, 'v> {
     each: Each<'v>,
@@ -113,9 +111,19 @@ struct Visitor<'a, 'v> {
 
 impl<'a> Visitor<'a, '_> {
     fn literal(&mut self, literal: &mut StringLiteral<'a>, is_import: bool) {
-        if let Some(new) = (self.each)(literal, is_import) {
+        if let Some(new) = (self.each)(&literal.value, literal.span.start, is_import) {
             literal.value = self.allocator.alloc_str(&new).into();
             literal.raw = None;
+        }
+    }
+
+    /// A text between backticks that is always the same.
+    fn template(&mut self, template: &mut TemplateLiteral<'a>, is_import: bool) {
+        let [text] = &mut template.quasis[..] else { return };
+        let address = text.value.cooked.as_ref().unwrap_or(&text.value.raw);
+        if let Some(new) = (self.each)(address, template.span.start, is_import) {
+            let new = self.allocator.alloc_str(&new);
+            text.value = TemplateElementValue { raw: new.into(), cooked: Some(new.into()) };
         }
     }
 }
@@ -137,18 +145,24 @@ impl<'a> VisitMut<'a> for Visitor<'a, '_> {
     }
 
     fn visit_import_expression(&mut self, it: &mut ImportExpression<'a>) {
-        if let Expression::StringLiteral(literal) = &mut it.source {
-            self.literal(literal, true);
+        match &mut it.source {
+            Expression::StringLiteral(literal) => self.literal(literal, true),
+            Expression::TemplateLiteral(template) => self.template(template, true),
+            _ => {}
         }
         walk_mut::walk_import_expression(self, it);
     }
 
     fn visit_new_expression(&mut self, it: &mut NewExpression<'a>) {
         if matches!(&it.callee, Expression::Identifier(name) if name.name == "URL")
-            && let [Argument::StringLiteral(literal), base] = &mut it.arguments[..]
+            && let [address, base] = &mut it.arguments[..]
             && is_module_address(base)
         {
-            self.literal(literal, false);
+            match address {
+                Argument::StringLiteral(literal) => self.literal(literal, false),
+                Argument::TemplateLiteral(template) => self.template(template, false),
+                _ => {}
+            }
         }
         walk_mut::walk_new_expression(self, it);
     }

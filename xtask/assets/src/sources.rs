@@ -21,8 +21,8 @@ pub(crate) enum Treatment {
     File,
 }
 
-/// Source path from the source directory -> what is done with it. Partials (`_name.scss`), dot files
-/// and the configuration become nothing by themselves.
+/// Source path from the source directory -> what is done with it. Partials (`_name.scss`), dot
+/// files and the configuration become nothing by themselves.
 pub(crate) type Sources = BTreeMap<String, Treatment>;
 
 /// The sources of a tree. What cannot be served under its name is a problem.

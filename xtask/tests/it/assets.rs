@@ -61,7 +61,7 @@ fn a_broken_style_sheet_fails_the_build_with_its_place_and_keeps_the_last_good_o
     let manifest = project.read("app/dist/manifest.json");
     project.file("app/assets/app.scss", "a {\n  color: $nope;\n}\n");
     let answer = project.xtask(&["image", "build"]).exits(1);
-    answer.says("Undefined variable").says("app/assets/app.scss 2:10").says("color: $nope;");
+    answer.says("Undefined variable").says("app/assets/app.scss:2:10").says("color: $nope;");
     assert_eq!(project.read("app/dist/manifest.json"), manifest);
     project.xtask(&["assets", "check"]).exits(3).says("Undefined variable");
     project.xtask(&["start", "dev"]).succeeds().says("the page looks as it did before");

@@ -10,6 +10,7 @@ mod dsl;
 
 mod assets;
 mod bad_input;
+mod browser;
 mod campaign;
 mod cli;
 mod dotenv;

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use crate::browser;
 use crate::dsl::{Project, docker, engine, free_port, get, post, repository};
 
 /// A copy of this checkout under a name of its own, committed to a git of its own.
@@ -135,11 +136,16 @@ fn prod_behind_its_edge(project: &Project) {
     assert_eq!(docker(&cargo), "", "prod holds no toolchain");
 
     // The static file is the edge's own: it comes when the app is gone.
+    let manifest: serde_json::Value =
+        serde_json::from_str(&project.read("app/dist/manifest.json")).unwrap();
+    let style = manifest["app.scss"]["file"].as_str().unwrap();
     docker(&["container", "pause", &app]);
-    let (status, css) = get(port, "/static/app.css").unwrap();
+    let (status, css) = get(port, &format!("/static/{style}")).unwrap();
     docker(&["container", "unpause", &app]);
-    let source = project.read("app/static/app.css");
-    assert!(status == 200 && css.ends_with(&source));
+    let built = project.read(&format!("app/dist/{style}"));
+    assert!(status == 200 && css.ends_with(&built));
+
+    browser::visit(port, &project.path("app/dist"));
 
     assert_eq!(post(port, "/activity", r#"{"kind":"swim","minutes":20}"#).unwrap().0, 201);
     let kept = || get(port, "/activities").unwrap().1.contains(r#""kind":"swim","minutes":20"#);

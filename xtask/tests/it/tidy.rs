@@ -6,7 +6,15 @@ use crate::dsl::repository;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
-    for directory in ["xtask/src", "xtask/fingerprint", "xtask/tests", "app/src", "app/tests"] {
+    for directory in [
+        "xtask/src",
+        "xtask/assets",
+        "xtask/benches",
+        "xtask/fingerprint",
+        "xtask/tests",
+        "app/src",
+        "app/tests",
+    ] {
         for entry in walkdir::WalkDir::new(repository().join(directory)).sort_by_file_name() {
             let path = entry.unwrap().into_path();
             if path.extension().is_some_and(|extension| extension == "rs") {

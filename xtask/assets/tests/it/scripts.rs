@@ -1,0 +1,179 @@
+//! Scripts: what they refer to, and what minifying leaves as it was.
+
+use expect_test::{Expect, expect};
+
+use crate::dsl::Project;
+
+/// The files that the scripts here refer to.
+fn project() -> Project {
+    let project = Project::new();
+    project
+        .file("lib/one.js", "export const one = 1;\nexport default one;\n")
+        .file("lib/two.mjs", "export const two = 2;\n")
+        .file("deep/beside.js", "window.beside = 1;\n")
+        .file("deep/er/here.js", "window.here = 1;\n")
+        .file("data.json", "{}")
+        .file("style.scss", ".a{top:0}")
+        .file("img/a.svg", "<svg/>");
+    project
+}
+
+#[track_caller]
+fn check(path: &str, text: &str, expected: &Expect) {
+    let project = project();
+    project.file(path, text).build();
+    project.references_hold();
+    expected.assert_eq(&project.plain(path));
+}
+
+#[test]
+fn imports_and_exports_of_all_kinds_are_rewritten() {
+    check(
+        "app.js",
+        r#"
+        import "./lib/one.js";
+        import one, { one as uno } from "./lib/one.js";
+        import * as two from './lib/two.mjs';
+        import data from "./data.json" with { type: "json" };
+        export { two } from "./lib/two.mjs";
+        export * from "./lib/one.js";
+        export * as everything from "./lib/one.js";
+        console.log(one, uno, two, data);
+        "#,
+        &expect![[
+            r#"import"./lib/one-#.js";import e,{one as t}from"./lib/one-#.js";import*as n from"./lib/two-#.js";import r from"./data-#.json"with{type:"json"};export{two}from"./lib/two-#.js";export*from"./lib/one-#.js";export*as everything from"./lib/one-#.js";console.log(e,t,n,r);"#
+        ]],
+    );
+}
+
+#[test]
+fn addresses_that_are_asked_for_later_are_rewritten() {
+    check(
+        "app.js",
+        r#"
+        export const later = () => import("./lib/one.js");
+        export const same = () => import(`./lib/one.js`);
+        export const picture = new URL("./img/a.svg", import.meta.url).href;
+        export const style = new URL("style.scss", import.meta.url);
+        export const worker = new Worker(new URL("./lib/one.js", import.meta.url), { type: "module" });
+        export const again = new URL(`./img/a.svg`, import.meta.url);
+        export const unknown = (name) => [import(`./${name}.js`), new URL(name, import.meta.url)];
+        export const elsewhere = new URL("./img/a.svg", document.baseURI);
+        "#,
+        &expect![
+            "export const later=()=>import(`./lib/one-#.js`);export const same=()=>import(`./lib/one-#.js`);export const picture=new URL(`./img/a-#.svg`,import.meta.url).href;export const style=new URL(`./style-#.css`,import.meta.url);export const worker=new Worker(new URL(`./lib/one-#.js`,import.meta.url),{type:`module`});export const again=new URL(`./img/a-#.svg`,import.meta.url);export const unknown=e=>[import(`./${e}.js`),new URL(e,import.meta.url)];export const elsewhere=new URL(`./img/a.svg`,document.baseURI);"
+        ],
+    );
+}
+
+#[test]
+fn a_query_and_a_fragment_stay() {
+    check(
+        "app.js",
+        "import \"./lib/one.js?raw#x\";\nwindow.a = new URL(\"./img/a.svg?v=1#top\", import.meta.url);",
+        &expect![[
+            r#"import"./lib/one-#.js?raw#x";window.a=new URL(`./img/a-#.svg?v=1#top`,import.meta.url);"#
+        ]],
+    );
+}
+
+#[test]
+fn paths_go_up_and_down() {
+    check(
+        "deep/er/app.js",
+        "import \"../../lib/one.js\";\nimport \"../beside.js\";\nimport \"./here.js\";",
+        &expect![[r#"import"../../lib/one-#.js";import"../beside-#.js";import"./here-#.js";"#]],
+    );
+}
+
+#[test]
+fn what_is_elsewhere_is_left_alone() {
+    let project = project();
+    let text = "import \"https://host/x.js\";\nimport \"/absolute.js\";\nimport \"data:text/javascript,1\";\n";
+    project.file("app.js", text).build();
+    expect![[r#"import"https://host/x.js";import"/absolute.js";import"data:text/javascript,1";"#]]
+        .assert_eq(&project.text("app.js"));
+}
+
+#[test]
+fn modules_that_import_one_another_name_one_another() {
+    let project = project();
+    project
+        .file("a.js", "import { b } from \"./b.js\";\nexport const a = () => b;\n")
+        .file("b.js", "import { c } from \"./deep/c.js\";\nexport const b = () => c;\n")
+        .file("deep/c.js", "import { a } from \"../a.js\";\nimport \"../lib/one.js\";\nexport const c = () => a;\n")
+        .file("self.js", "import * as me from \"./self.js\";\nexport const own = () => me;\n")
+        .file("start.js", "import { a } from \"./a.js\";\na();\n")
+        .build();
+    project.references_hold();
+    let names = || ["a.js", "b.js", "deep/c.js", "self.js", "start.js"].map(|it| project.name(it));
+    let before = names();
+    project
+        .file("b.js", "import { c } from \"./deep/c.js\";\nexport const b = () => [c];\n")
+        .build();
+    project.references_hold();
+    let now = names();
+    let changed: Vec<bool> = before.iter().zip(&now).map(|(before, now)| before != now).collect();
+    assert_eq!(changed, [true, true, true, false, true], "all of the cycle, and who imports it");
+    project.file("lib/one.js", "export const one = 2;\n").build();
+    project.references_hold();
+    assert!(names().iter().zip(&now).take(3).all(|(name, before)| name != before));
+}
+
+#[test]
+fn a_classic_script_keeps_its_globals() {
+    check(
+        "classic.js",
+        r#"
+        var unusedVariable = 1;
+        let unusedLet = 2;
+        const unusedConstant = 3;
+        class UnusedClass {}
+        function unusedFunction(longName) { const other = longName + 1; return other * other; }
+        implicit = 4;
+        "#,
+        &expect![
+            "var unusedVariable=1;let unusedLet=2;const unusedConstant=3;class UnusedClass{}function unusedFunction(e){let t=e+1;return t*t}implicit=4;"
+        ],
+    );
+}
+
+#[test]
+fn a_module_loses_what_nobody_can_reach() {
+    check(
+        "app.js",
+        "import { one } from './lib/one.js';\nconst neverUsed = 1;\nconst longName = one + 1;\nconsole.log(longName, longName);",
+        &expect![[r#"import{one as e}from"./lib/one-#.js";const t=e+1;console.log(t,t);"#]],
+    );
+}
+
+#[test]
+fn what_a_script_does_is_kept() {
+    check(
+        "classic.js",
+        r#"
+        "use strict";
+        // A comment that goes.
+        const text = "line\n</script> → Ж 😀 \u2028";
+        const template = `a${text}b`;
+        const pattern = /a+\/[/]/giu;
+        label: for (const each of [1, 2n]) { if (each) continue label; console.log(each?.x ?? pattern); }
+        class A { #p = 1; static { this.q = 2; } get p() { return this.#p ** 2; } async *g() { yield* []; } }
+        try { throw new Error(template); } catch { console.warn(new A()); }
+        "#,
+        &expect![[r#"
+            "use strict";const text=`line
+            <\/script> → Ж 😀 \u2028`,template=`aline
+            <\/script> → Ж 😀 \u2028b`,pattern=/a+\/[/]/giu;label:for(let e of[1,2n]){if(e)continue label;console.log(e?.x??pattern)}class A{#e=1;static{this.q=2}get p(){return this.#e**2}async*g(){yield*[]}}try{throw Error(`aline
+            <\/script> → Ж 😀 \u2028b`)}catch{console.warn(new A)}"#]],
+    );
+}
+
+#[test]
+fn a_module_may_await_without_any_import() {
+    check(
+        "app.js",
+        "const answer = await fetch('/x');\nconsole.log(answer);",
+        &expect!["const e=await fetch(`/x`);console.log(e);"],
+    );
+}

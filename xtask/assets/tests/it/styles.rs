@@ -1,0 +1,170 @@
+//! Style sheets: what they refer to, and what browsers they are made for.
+
+use expect_test::{Expect, expect};
+
+use crate::dsl::Project;
+
+/// The files that the style sheets here refer to.
+fn project() -> Project {
+    let project = Project::new();
+    project
+        .file("img/a.svg", "<svg>a</svg>")
+        .file("img/b.woff2", "b")
+        .file("deep/er/c.png", "c")
+        .file("other.css", ".other{top:0}");
+    project
+}
+
+#[track_caller]
+fn check(path: &str, text: &str, expected: &Expect) {
+    let project = project();
+    project.file(path, text).build();
+    project.references_hold();
+    expected.assert_eq(&project.plain(path));
+}
+
+#[test]
+fn urls_of_all_kinds_of_values_are_rewritten() {
+    check(
+        "a.css",
+        r#"
+        @font-face { font-family: b; src: url("img/b.woff2") format("woff2"), local("b"); }
+        .a { background: no-repeat url(img/a.svg), linear-gradient(red, blue); }
+        .b { mask-image: url('./img/a.svg'); cursor: url(img/a.svg) 2 2, auto; }
+        .c { background-image: image-set("deep/er/c.png" 1x, url(img/a.svg) 2x); }
+        .d { list-style: url(img/a.svg); border-image: url(img/a.svg) 30; content: url(img/a.svg); }
+        .e { filter: url(img/a.svg#blur); background: var(--x) url(img/a.svg); }
+        @media (width > 30em) { @supports (display: grid) { .f { background: url(img/a.svg) } } }
+        "#,
+        &expect![[
+            r#"@font-face{font-family:b;src:url(img/b-#.woff2)format("woff2"),local(b)}.a{background:url(img/a-#.svg) no-repeat,linear-gradient(red,#00f)}.b{cursor:url(img/a-#.svg) 2 2,auto;-webkit-mask-image:url(img/a-#.svg);mask-image:url(img/a-#.svg)}.c{background-image:-webkit-image-set(url(deep/er/c-#.png) 1x,url(img/a-#.svg) 2x);background-image:image-set("deep/er/c-#.png" 1x,"img/a-#.svg" 2x)}.d{content:url(img/a-#.svg);border-image:url(img/a-#.svg) 30;list-style:url(img/a-#.svg)}.e{filter:url(img/a-#.svg#blur);background:var(--x) url(img/a-#.svg)}@media (width>30em){@supports (display:grid){.f{background:url(img/a-#.svg)}}}"#
+        ]],
+    );
+}
+
+#[test]
+fn an_image_set_beside_a_variable_is_looked_into() {
+    check(
+        "a.css",
+        ":root{--x:image-set(\"img/a.svg\" 1x type(\"image/svg+xml\"))}.a{background:var(--y) image-set('img/a.svg' 1x, url(deep/er/c.png) 2x)}",
+        &expect![[
+            r#":root{--x:image-set("img/a-#.svg" 1x type("image/svg+xml"))}.a{background:var(--y) image-set("img/a-#.svg" 1x, url(deep/er/c-#.png) 2x)}"#
+        ]],
+    );
+}
+
+#[test]
+fn custom_properties_are_looked_into() {
+    check(
+        "a.css",
+        ":root{--dot: url(img/a.svg); --two: 1px url('img/a.svg#x') }",
+        &expect![":root{--dot:url(img/a-#.svg);--two:1px url(img/a-#.svg#x)}"],
+    );
+}
+
+#[test]
+fn a_query_and_a_fragment_stay() {
+    check(
+        "a.css",
+        ".a{background:url(img/a.svg?v=1#top)} .b{filter:url(img/a.svg#f)}",
+        &expect![".a{background:url(img/a-#.svg?v=1#top)}.b{filter:url(img/a-#.svg#f)}"],
+    );
+}
+
+#[test]
+fn a_path_counts_from_the_style_sheet_that_is_served() {
+    check(
+        "deep/a.scss",
+        ".a{background:url(er/c.png)} .b{background:url(../img/a.svg)} .c{background:url(./er/../er/c.png)}",
+        &expect![
+            ".a{background:url(er/c-#.png)}.b{background:url(../img/a-#.svg)}.c{background:url(er/c-#.png)}"
+        ],
+    );
+}
+
+#[test]
+fn what_is_elsewhere_is_left_alone() {
+    let text = ".a{background:url(/abs.svg)}.b{background:url(//host/x.svg)}\
+        .c{background:url(http://host/x.svg)}.d{background:url(data:image/svg+xml,%3Csvg/%3E)}\
+        .e{filter:url(#local)}.f{background:url(about:blank)}";
+    let project = project();
+    project.file("a.css", format!("@import \"https://host/x.css\";@import url(/y.css);{text}"));
+    project.build();
+    expect![[r#"@import "https://host/x.css";@import "/y.css";.a{background:url(/abs.svg)}.b{background:url(//host/x.svg)}.c{background:url(http://host/x.svg)}.d{background:url(data:image/svg+xml,%3Csvg/%3E)}.e{filter:url(#local)}.f{background:url(about:blank)}"#]].assert_eq(&project.text("a.css"));
+}
+
+#[test]
+fn an_import_of_another_sheet_names_its_output() {
+    let project = project();
+    project
+        .file("sass.scss", ".sass { .in & { top: 1px } }")
+        .file("a.css", "@import \"other.css\"; @import url(sass.css) layer(x) screen; .a{top:0}")
+        .file("b.scss", "@import url(other.css);\n.b{top:0}")
+        .build();
+    project.references_hold();
+    expect![[r#"@import "other-#.css";@import "sass-#.css" layer(x) screen;.a{top:0}"#]]
+        .assert_eq(&project.plain("a.css"));
+    expect![[r#"@import "other-#.css";.b{top:0}"#]].assert_eq(&project.plain("b.scss"));
+}
+
+#[test]
+fn references_of_partials_and_libraries_count_from_the_sheet_that_loads_them() {
+    let project = project();
+    project
+        .file("_part.scss", ".part{background:url(img/a.svg)}")
+        .library("pack/_thing.scss", ".thing{background:url(img/a.svg)}")
+        .file("a.scss", "@use 'part'; @use 'pack/thing';")
+        .build();
+    project.references_hold();
+    expect![".part,.thing{background:url(img/a-#.svg)}"].assert_eq(&project.plain("a.scss"));
+}
+
+#[test]
+fn sass_in_its_indented_form_and_plain_css_as_a_module_work() {
+    let project = project();
+    project
+        .file("a.sass", "@use \"tone\"\n\n.a\n  color: tone.$ink\n")
+        .file("_tone.sass", "$ink: red\n")
+        .file("b.scss", "@use \"other\";")
+        .build();
+    assert_eq!(project.text("a.sass"), ".a{color:red}");
+    assert_eq!(project.text("b.scss"), ".other{top:0}");
+}
+
+#[test]
+fn files_with_a_byte_order_mark_or_windows_lines_are_read() {
+    let project = project();
+    project
+        .file("_part.scss", "\u{feff}$ink: red;\r\n.part {\r\n  color: $ink;\r\n}\r\n")
+        .file("a.scss", "\u{feff}@use 'part';\r\n.a {\r\n  color: part.$ink;\r\n}\r\n")
+        .file("b.css", "\u{feff}.b {\r\n  color: red;\r\n}\r\n")
+        .build();
+    assert_eq!(project.text("a.scss"), ".part,.a{color:red}");
+    assert_eq!(project.text("b.css"), ".b{color:red}");
+    assert_eq!(project.origin("a.scss", ".part").1, 2);
+}
+
+#[test]
+fn signs_of_all_languages_survive() {
+    let project = project();
+    project.file("a.scss", ".a::before { content: \"→ Ж 中 😀\"; }").build();
+    assert_eq!(project.text("a.scss"), ".a:before{content:\"→ Ж 中 😀\"}");
+}
+
+#[test]
+fn prefixes_follow_the_targets() {
+    let text = ".a { user-select: none; backdrop-filter: blur(2px); color: rgb(0 0 0 / 50%); \
+        .b & { inset: 0 } }";
+    let project = project();
+    let css = |targets: &str| {
+        project.file("assets.toml", format!("targets = [{targets}]\n")).file("a.css", text).build();
+        project.text("a.css")
+    };
+    expect![".a{-webkit-user-select:none;-moz-user-select:none;user-select:none;-webkit-backdrop-filter:blur(2px);backdrop-filter:blur(2px);color:#00000080}.b .a{top:0;bottom:0;left:0;right:0}"].assert_eq(&css("\"safari >= 14\", \"firefox >= 60\""));
+    expect![".a{user-select:none;backdrop-filter:blur(2px);color:#00000080;.b &{inset:0}}"]
+        .assert_eq(&css("\"chrome >= 130\""));
+    let defaults = css("");
+    std::fs::remove_file(project.path("src/assets.toml")).unwrap();
+    project.build();
+    assert_eq!(project.text("a.css"), defaults, "no file means the defaults");
+}

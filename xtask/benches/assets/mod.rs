@@ -1,0 +1,134 @@
+//! The asset pipeline beside a gulp pipeline, on complete Bootstrap; and how long an edit takes.
+//!
+//! Whole processes, as a shell would start them. Ours also writes gzip and brotli of everything,
+//! gulp nothing of the kind; of both, all outputs are removed before each run "from nothing".
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Bench, median, run, write};
+
+const BOOTSTRAP: &str = "bootstrap@5.3.9";
+const GULP: [&str; 7] = [
+    "gulp@5.0.1",
+    "gulp-autoprefixer@10.0.0",
+    "gulp-clean-css@4.3.0",
+    "gulp-rev@12.0.0",
+    "gulp-rev-rewrite@6.0.0",
+    "gulp-sass@6.0.1",
+    "sass@1.108.2",
+];
+const ALL_OF_BOOTSTRAP: &str = "@import \"bootstrap/scss/bootstrap\";\n";
+
+/// Sources in `src/` of a directory, and the program that makes `dist/` of them.
+struct Pipeline<'b> {
+    program: &'b Path,
+    root: PathBuf,
+    packages: &'b str,
+}
+
+impl Pipeline<'_> {
+    fn build(&self) -> f64 {
+        let program = self.program.to_str().unwrap();
+        let places = ["--source", "src", "--output", "dist", "--state", "state"];
+        let load = ["--load-path", self.packages];
+        run(&self.root, &[&[program, "build"][..], &places, &load].concat())
+    }
+
+    fn build_from_nothing(&self) -> f64 {
+        for name in ["dist", "state"] {
+            let _ = fs::remove_dir_all(self.root.join(name));
+        }
+        self.build()
+    }
+
+    /// A build after one more line in a style sheet, another one each time.
+    fn edit(&self, sheet: &str) -> f64 {
+        let path = self.root.join("src").join(sheet);
+        let before = fs::read_to_string(&path).unwrap();
+        let number = before.lines().count();
+        write(&path, &format!("{before}.edit-{number} {{ top: {number}px; }}\n"));
+        self.build()
+    }
+}
+
+pub(crate) fn measure(bench: &Bench) {
+    let built = ["cargo", "build", "--quiet", "--package", "assets"];
+    run(Path::new(env!("CARGO_MANIFEST_DIR")), &built);
+    let program = bench.xtask.with_file_name("assets");
+    let gulp = install(bench.xtask.parent().unwrap().parent().unwrap());
+    let modules = gulp.join("node_modules");
+    let library = bench.directory.path().join("packages");
+    copy(&modules.join("bootstrap/scss"), &library.join("bootstrap/scss"));
+    let packages = library.to_str().unwrap();
+    let pipeline = |name: &str| Pipeline {
+        program: &program,
+        root: bench.directory.path().join(name),
+        packages,
+    };
+
+    let whole = pipeline("bootstrap");
+    write(&whole.root.join("src/app.scss"), ALL_OF_BOOTSTRAP);
+    write(&gulp.join("src/app.scss"), ALL_OF_BOOTSTRAP);
+    // In turns, so that both see the same machine.
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        let _ = fs::remove_dir_all(gulp.join("dist"));
+        theirs.push(run(&gulp, &["node_modules/.bin/gulp", "--silent"]));
+        ours.push(whole.build_from_nothing());
+    }
+    let middle = |mut runs: Vec<f64>| median(runs.len(), || runs.pop().unwrap());
+    let (ours, theirs) = (middle(ours), middle(theirs));
+    println!(
+        "| complete Bootstrap from nothing, gulp ({:.0} times as long) | {ours:.3} s | {theirs:.3} s \
+         | {:.3} | ≤ 0.05 |",
+        theirs / ours,
+        ours / theirs
+    );
+    alone("one line of SCSS edited, complete Bootstrap", 11, "≤ 0.2 s", || {
+        whole.edit("app.scss")
+    });
+    whole.build();
+    alone("nothing to do, complete Bootstrap", 11, "≤ 0.05 s", || whole.build());
+
+    let sample = pipeline("sample");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/assets");
+    copy(&assets, &sample.root.join("src"));
+    alone("the sample app's assets from nothing", 11, "", || sample.build_from_nothing());
+    alone("one line of SCSS edited, the sample app", 11, "≤ 0.2 s", || sample.edit("_page.scss"));
+    sample.build();
+    alone("nothing to do, the sample app", 11, "≤ 0.05 s", || sample.build());
+}
+
+fn alone(what: &str, runs: usize, goal: &str, once: impl FnMut() -> f64) {
+    println!("| {what} | {:.3} s | | | {goal} |", median(runs, once));
+}
+
+/// gulp and what its pipeline uses, in the target directory; once.
+fn install(target: &Path) -> PathBuf {
+    let place = target.join("bench-gulp");
+    let gulpfile = include_str!("gulpfile.mjs");
+    write(&place.join("gulpfile.mjs"), gulpfile);
+    let wanted = [&GULP[..], &[BOOTSTRAP]].concat().join("\n");
+    let done = place.join("installed");
+    if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
+        return place;
+    }
+    write(&place.join("package.json"), "{\"private\": true}\n");
+    let npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", BOOTSTRAP];
+    run(&place, &[&npm[..], &GULP].concat());
+    write(&done, &wanted);
+    place
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
