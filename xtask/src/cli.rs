@@ -97,7 +97,7 @@ pub(crate) enum Command {
     /// Create, check and show the settings of an environment
     #[command(subcommand)]
     Env(Env),
-    /// The checks that need no engine: Dockerfiles, settings, assets, formatting, lints
+    /// The checks that need no running engine: Dockerfiles, settings, assets, lints
     Check(Check),
     /// The app's tests in their images, the settings it reads, and a trial start of the stack
     Test(Test),

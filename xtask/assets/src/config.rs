@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// The file's name in the source directory.
 pub(crate) const NAME: &str = "assets.toml";
 
+/// Words of browserslist that ask the clock, the environment, files elsewhere or another program.
+const MOVING: [&str; 5] = ["extends", "browserslist config", "node", "year", "unreleased"];
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -19,7 +22,7 @@ struct File {
 }
 
 pub(crate) struct Config {
-    /// Everything of the file that decides an output, to notice that it has changed.
+    /// What the file means for the outputs, to notice that it has changed.
     pub(crate) identity: String,
     pub(crate) targets: Targets,
 }
@@ -41,9 +44,17 @@ fn parse(text: &str) -> Result<Config> {
         true => vec!["defaults".to_owned()],
         false => file.targets,
     };
+    for query in &queries {
+        if let Some(word) = MOVING.iter().find(|word| query.to_ascii_lowercase().contains(**word)) {
+            anyhow::bail!(
+                "targets: {query:?} means something else on another machine or another day \
+                 ({word}); name browsers and versions, or shares of usage"
+            );
+        }
+    }
     let browsers = Browsers::from_browserslist(&queries).map_err(|error| {
         anyhow::anyhow!("targets: {error}; see browserslist for the words it knows")
     })?;
     let targets = Targets { browsers, ..Targets::default() };
-    Ok(Config { identity: queries.join("\n"), targets })
+    Ok(Config { identity: format!("{browsers:?}"), targets })
 }

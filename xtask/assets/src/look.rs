@@ -60,11 +60,15 @@ impl Look {
         };
         let tree = walk(&places.source, "source", "")?;
         let mut libraries = BTreeMap::new();
+        // In the order in which they are searched: of two with one name the first is taken.
+        let mut listed = String::new();
         for (number, directory) in places.load_paths.iter().enumerate() {
             let tree = walk(directory, &format!("library-{number}"), STYLES_ONLY)?;
             let directory = whole(directory);
-            libraries
-                .extend(files(&tree).into_iter().map(|(path, hash)| (directory.join(path), hash)));
+            for (path, hash) in files(&tree) {
+                listed += &format!("{number} {path} {hash}\n");
+                libraries.insert(directory.join(path), hash);
+            }
         }
         let (output, output_is_plain) = match fs::symlink_metadata(&places.output) {
             Err(_) => (Files::new(), true),
@@ -76,13 +80,8 @@ impl Look {
             },
         };
         let sources = files(&tree);
-        let listed: Vec<String> = libraries
-            .iter()
-            .map(|(path, hash)| format!("{hash} {}\n", library_name(places, path)))
-            .collect();
-        let setting = sha256(
-            format!("{SCHEMA}\n{}\n{}\n{}", program(), config.identity, listed.concat()).as_bytes(),
-        );
+        let setting = format!("{SCHEMA}\n{}\n{}\n{listed}", program(), config.identity);
+        let setting = sha256(setting.as_bytes());
         let key = sha256(format!("{setting}\n{}", tree.text()).as_bytes());
         Ok(Look { config, tree, sources, libraries, output, output_is_plain, key, setting })
     }
@@ -167,13 +166,6 @@ fn is_plain(tree: &Tree) -> bool {
             entry.mode == 0o755 && next.is_some_and(|next| next.path.starts_with(&inside))
         }
     })
-}
-
-/// A library's file by a name that does not depend on where this project lies.
-fn library_name(places: &Places, path: &Path) -> String {
-    let directories = places.load_paths.iter().map(|path| whole(path));
-    let mut inside = directories.filter_map(|directory| path.strip_prefix(directory).ok());
-    inside.next().map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// The whole path, without `.` and `..`, as Sass makes it: links stay links.

@@ -27,10 +27,17 @@ mod style;
 mod watch;
 
 fn main() -> ExitCode {
-    let result = match cli::Cli::parse().command {
+    let command = cli::Cli::parse().command;
+    let run = || match command {
         cli::Command::Build(arguments) => arguments.run(),
         cli::Command::Check(places) => build::check(&places),
         cli::Command::Watch(places) => watch::watch(&places),
+    };
+    let thread = std::thread::Builder::new().stack_size(parallel::STACK_BYTES).spawn(run);
+    let result = match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => Err(error.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

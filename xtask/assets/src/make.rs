@@ -189,7 +189,12 @@ impl Maker<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
-        let state = Finishing { maker: self, sheets: &compiled, under_way: RefCell::default() };
+        let state = Finishing {
+            maker: self,
+            sheets: &compiled,
+            begun: RefCell::default(),
+            under_way: RefCell::default(),
+        };
         let made = RefCell::new(made);
         for path in compiled.keys() {
             problems.extend(state.finish(path, &made));
@@ -333,6 +338,7 @@ fn is_bare(address: &str) -> bool {
 struct Finishing<'f> {
     maker: &'f Maker<'f>,
     sheets: &'f BTreeMap<&'f str, Sheet>,
+    begun: RefCell<BTreeSet<String>>,
     under_way: RefCell<BTreeSet<String>>,
 }
 
@@ -342,9 +348,11 @@ impl Finishing<'_> {
             return Vec::new();
         }
         let Some(sheet) = self.sheets.get(path) else { return Vec::new() };
-        if !self.under_way.borrow_mut().insert(path.to_owned()) {
+        // Begun before: it is being made, or its problems are told.
+        if !self.begun.borrow_mut().insert(path.to_owned()) {
             return Vec::new();
         }
+        self.under_way.borrow_mut().insert(path.to_owned());
         let problems = RefCell::new(Vec::new());
         let resolve = |reference: &str| {
             let Some((target, suffix)) = self.maker.target(path, reference)? else {

@@ -3,6 +3,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Compilers descend into what is nested. Only what is used of it costs memory.
+pub(crate) const STACK_BYTES: usize = 1 << 30;
+
 pub(crate) fn each<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(things.len());
     let next = AtomicUsize::new(0);
@@ -20,7 +23,9 @@ pub(crate) fn each<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(take);
+            // Where no thread can be had, this one does its work.
+            let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+            drop(builder.spawn_scoped(scope, take));
         }
         take();
     });

@@ -11,6 +11,9 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
+/// Most characters of a line that are shown: a minified file is one line.
+const SHOWN: usize = 160;
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     /// The file as the user sees it, from the project's root.
@@ -70,8 +73,10 @@ impl fmt::Display for Problem {
             let number = line.to_string();
             // Tabs stay tabs, so that the caret stands below the sign it means.
             let blank = |sign: char| if sign == '\t' { '\t' } else { ' ' };
-            let indent: String = self.source_line.chars().take(column - 1).map(blank).collect();
-            write!(f, "\n  {number} | {}", self.source_line)?;
+            let from = (column - 1).saturating_sub(SHOWN / 2);
+            let part: String = self.source_line.chars().skip(from).take(SHOWN).collect();
+            let indent: String = part.chars().take(column - 1 - from).map(blank).collect();
+            write!(f, "\n  {number} | {part}")?;
             write!(f, "\n  {:width$} | {indent}^", "", width = number.len())?;
         }
         self.way.iter().try_for_each(|place| write!(f, "\n  from {place}"))

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    Argument, DebuggerStatement, ExportAllDeclaration, ExportFromDeclaration, Expression,
-    ImportDeclaration, ImportExpression, NewExpression, Program, StringLiteral,
+    Argument, CallExpression, DebuggerStatement, ExportAllDeclaration, ExportFromDeclaration,
+    Expression, ImportDeclaration, ImportExpression, NewExpression, Program, StringLiteral,
     TemplateElementValue, TemplateLiteral,
 };
 use oxc_ast_visit::{VisitMut, walk_mut};
-use oxc_codegen::{Codegen, CodegenOptions, CommentOptions};
+use oxc_codegen::{Codegen, CodegenOptions, CommentOptions, LegalComment};
 use oxc_diagnostics::OxcDiagnostic;
 use oxc_minifier::{Minifier, MinifierOptions};
 use oxc_parser::Parser;
@@ -42,11 +42,13 @@ pub(crate) fn references(shown: &str, text: &str) -> Result<Vec<Reference>, Vec<
         found.push(Reference { address: address.to_owned(), offset: offset as usize, is_import });
         None
     };
-    let mut visitor = Visitor { each: &mut collect, allocator: &allocator, debuggers: Vec::new() };
+    let mut visitor = Visitor { each: &mut collect, allocator: &allocator, wrong: Vec::new() };
     visitor.visit_program(&mut program);
-    let debuggers = visitor.debuggers;
-    let left = |offset: &usize| Problem::at_offset(shown, text, *offset, "`debugger` is left here");
-    let problems: Vec<Problem> = debuggers.iter().map(left).collect();
+    let wrong = visitor.wrong.iter();
+    let problem = |(offset, message): &(u32, &str)| {
+        Problem::at_offset(shown, text, *offset as usize, message)
+    };
+    let problems: Vec<Problem> = wrong.map(problem).collect();
     if problems.is_empty() { Ok(found) } else { Err(problems) }
 }
 
@@ -60,12 +62,13 @@ pub(crate) fn minify(
     let allocator = Allocator::default();
     let mut program = parse(&allocator, shown, text)?;
     let mut each = |address: &str, _, _| rename(address);
-    let mut visitor = Visitor { each: &mut each, allocator: &allocator, debuggers: Vec::new() };
+    let mut visitor = Visitor { each: &mut each, allocator: &allocator, wrong: Vec::new() };
     visitor.visit_program(&mut program);
     let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
     let options = CodegenOptions {
         minify: true,
-        comments: CommentOptions::disabled(),
+        // Licences ask to be kept.
+        comments: CommentOptions { legal: LegalComment::Inline, ..CommentOptions::disabled() },
         source_map_path: Some(PathBuf::from(format!("assets/{path}"))),
         ..CodegenOptions::default()
     };
@@ -105,9 +108,13 @@ type Each<'v> = &'v mut dyn FnMut(&str, u32, bool) -> Option<String>;
 struct Visitor<'a, 'v> {
     each: Each<'v>,
     allocator: &'a Allocator,
-    /// Offsets of `debugger` statements.
-    debuggers: Vec<usize>,
+    /// What must not be there: offset, words.
+    wrong: Vec<(u32, &'static str)>,
 }
+
+const DEBUGGER: &str = "`debugger` is left here";
+const PIECES: &str =
+    "an address of pieces cannot be followed, so it would name nothing; write it out";
 
 impl<'a> Visitor<'a, '_> {
     fn literal(&mut self, literal: &mut StringLiteral<'a>, is_import: bool) {
@@ -119,7 +126,12 @@ impl<'a> Visitor<'a, '_> {
 
     /// A text between backticks that is always the same.
     fn template(&mut self, template: &mut TemplateLiteral<'a>, is_import: bool) {
-        let [text] = &mut template.quasis[..] else { return };
+        let [text] = &mut template.quasis[..] else {
+            if template.quasis.first().is_some_and(|text| text.value.raw.starts_with('.')) {
+                self.wrong.push((template.span.start, PIECES));
+            }
+            return;
+        };
         let address = text.value.cooked.as_ref().unwrap_or(&text.value.raw);
         if let Some(new) = (self.each)(address, template.span.start, is_import) {
             let new = self.allocator.alloc_str(&new);
@@ -148,6 +160,7 @@ impl<'a> VisitMut<'a> for Visitor<'a, '_> {
         match &mut it.source {
             Expression::StringLiteral(literal) => self.literal(literal, true),
             Expression::TemplateLiteral(template) => self.template(template, true),
+            other if begins_with_dot(other) => self.wrong.push((it.span.start, PIECES)),
             _ => {}
         }
         walk_mut::walk_import_expression(self, it);
@@ -161,14 +174,45 @@ impl<'a> VisitMut<'a> for Visitor<'a, '_> {
             match address {
                 Argument::StringLiteral(literal) => self.literal(literal, false),
                 Argument::TemplateLiteral(template) => self.template(template, false),
+                other if other.as_expression().is_some_and(begins_with_dot) => {
+                    self.wrong.push((it.span.start, PIECES));
+                }
                 _ => {}
             }
         }
         walk_mut::walk_new_expression(self, it);
     }
 
+    fn visit_call_expression(&mut self, it: &mut CallExpression<'a>) {
+        if is_resolve(&it.callee)
+            && let [Argument::StringLiteral(literal)] = &mut it.arguments[..]
+        {
+            self.literal(literal, true);
+        }
+        walk_mut::walk_call_expression(self, it);
+    }
+
     fn visit_debugger_statement(&mut self, it: &mut DebuggerStatement) {
-        self.debuggers.push(it.span.start as usize);
+        self.wrong.push((it.span.start, DEBUGGER));
+    }
+}
+
+/// `import.meta.resolve`.
+fn is_resolve(callee: &Expression<'_>) -> bool {
+    let Expression::StaticMemberExpression(member) = callee else { return false };
+    member.property.name == "resolve" && matches!(member.object, Expression::ImportMeta(_))
+}
+
+/// A sum of texts that begins like the address of a file beside.
+fn begins_with_dot(expression: &Expression<'_>) -> bool {
+    match expression {
+        Expression::BinaryExpression(sum) => begins_with_dot(&sum.left),
+        Expression::ParenthesizedExpression(inner) => begins_with_dot(&inner.expression),
+        Expression::StringLiteral(text) => text.value.starts_with('.'),
+        Expression::TemplateLiteral(text) => {
+            text.quasis.first().is_some_and(|text| text.value.raw.starts_with('.'))
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `watch`: builds, and again after each change. What is wrong is said, and the last good output
 //! stays.
 
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -22,14 +23,32 @@ pub(crate) fn watch(places: &Places) -> Result<()> {
             let _ = sender.send(());
         }
     })?;
+    for library in &places.load_paths {
+        watcher
+            .watch(library, RecursiveMode::Recursive)
+            .with_context(|| format!("can't watch {}", library.display()))?;
+    }
+    // The directory itself may be replaced, which only the one above it tells.
+    let source = std::path::absolute(&places.source)?;
+    let above = source.parent().unwrap_or(&source);
     watcher
-        .watch(&places.source, RecursiveMode::Recursive)
-        .with_context(|| format!("can't watch {}", places.source.display()))?;
+        .watch(above, RecursiveMode::NonRecursive)
+        .with_context(|| format!("can't watch {}", above.display()))?;
     loop {
+        let _ = watcher.unwatch(&source);
+        watcher
+            .watch(&source, RecursiveMode::Recursive)
+            .with_context(|| format!("can't watch {}", places.source.display()))?;
         if let Err(error) = build::update(places) {
             complain(&error);
         }
         changes.recv().context("the watch ended")?;
         while changes.recv_timeout(QUIET).is_ok() {}
+        wait_for_directory(&source, &changes);
     }
+}
+
+/// Where the directory is being replaced, it is there again in a moment.
+fn wait_for_directory(source: &Path, changes: &mpsc::Receiver<()>) {
+    while !source.is_dir() && changes.recv().is_ok() {}
 }

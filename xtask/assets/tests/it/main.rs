@@ -10,6 +10,7 @@ mod bootstrap;
 mod commands;
 mod determinism;
 mod freshness;
+mod hostile;
 mod interruptions;
 mod manifest;
 mod maps;
