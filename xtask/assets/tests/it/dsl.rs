@@ -315,7 +315,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Running {
+    pub(crate) fn start(inner: Command) -> Running {
+        // Who runs the tests in the background lets them ignore Ctrl-C, and so their children.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(inner.get_current_dir().unwrap()).env("NO_COLOR", "1");
         let output = tempfile::NamedTempFile::new().unwrap();
         // Appended to by both, or one would write over what the other wrote.
         let append = || fs::File::options().append(true).open(output.path()).unwrap();
@@ -347,7 +351,14 @@ impl Running {
     /// Waits for the end: the signal that ended it, or nothing.
     pub(crate) fn ends(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
-        self.child.wait().unwrap().signal()
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.signal();
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -456,8 +456,24 @@ fn chance_under_another_name_is_found_and_other_functions_are_not() {
     );
     let twin =
         "@use \"sass:string\";\n/*/ string.unique-id() */\n.a {\n  n: string.unique_id();\n}\n";
-    file("bad.scss", twin, &expect![[""]]);
-    file("bad.scss", ".a {\n  n: unique_id();\n}\n", &expect![[""]]);
+    file(
+        "bad.scss",
+        twin,
+        &expect![[r#"
+        error: src/bad.scss:4:6: unique-id() gives every build another result
+          4 |   n: string.unique_id();
+            |      ^
+    "#]],
+    );
+    file(
+        "bad.scss",
+        ".a {\n  n: unique_id();\n}\n",
+        &expect![[r#"
+        error: src/bad.scss:2:6: unique-id() gives every build another result
+          2 |   n: unique_id();
+            |      ^
+    "#]],
+    );
     let all = "@use \"sass:math\" as *;\n.a {\n  width: random(5) * 1px;\n}\n";
     file(
         "bad.scss",
@@ -537,9 +553,6 @@ fn what_breaks_a_sheet_is_said_once_and_not_of_who_imports_it() {
         |project| _ = project.file("other.css", ".a { background: url(no.svg) }\n"),
         &expect![[r#"
             error: src/other.css:1:18: `no.svg`: there is no src/no.svg
-              1 | .a { background: url(no.svg) }
-                |                  ^
-            src/other.css:1:18: `no.svg`: there is no src/no.svg
               1 | .a { background: url(no.svg) }
                 |                  ^
         "#]],

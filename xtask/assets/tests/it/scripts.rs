@@ -57,11 +57,11 @@ fn addresses_that_are_asked_for_later_are_rewritten() {
         export const style = new URL("style.scss", import.meta.url);
         export const worker = new Worker(new URL("./lib/one.js", import.meta.url), { type: "module" });
         export const again = new URL(`./img/a.svg`, import.meta.url);
-        export const unknown = (name) => [import(`./${name}.js`), new URL(name, import.meta.url)];
+        export const unknown = (name) => [import(name), new URL(name, import.meta.url)];
         export const elsewhere = new URL("./img/a.svg", document.baseURI);
         "#,
         &expect![
-            "export const later=()=>import(`./lib/one-#.js`);export const same=()=>import(`./lib/one-#.js`);export const picture=new URL(`./img/a-#.svg`,import.meta.url).href;export const style=new URL(`./style-#.css`,import.meta.url);export const worker=new Worker(new URL(`./lib/one-#.js`,import.meta.url),{type:`module`});export const again=new URL(`./img/a-#.svg`,import.meta.url);export const unknown=e=>[import(`./${e}.js`),new URL(e,import.meta.url)];export const elsewhere=new URL(`./img/a.svg`,document.baseURI);"
+            "export const later=()=>import(`./lib/one-#.js`);export const same=()=>import(`./lib/one-#.js`);export const picture=new URL(`./img/a-#.svg`,import.meta.url).href;export const style=new URL(`./style-#.css`,import.meta.url);export const worker=new Worker(new URL(`./lib/one-#.js`,import.meta.url),{type:`module`});export const again=new URL(`./img/a-#.svg`,import.meta.url);export const unknown=e=>[import(e),new URL(e,import.meta.url)];export const elsewhere=new URL(`./img/a.svg`,document.baseURI);"
         ],
     );
 }
