@@ -69,6 +69,18 @@ fn a_killed_build_leaves_a_manifest_that_holds_and_the_next_mends_all() {
 }
 
 #[test]
+fn a_file_is_put_into_its_place_and_never_written_over() {
+    let project = Project::with_everything();
+    project.build();
+    let before = project.output("manifest.json");
+    // The same file under another name: who has it open sees what this one sees.
+    std::fs::hard_link(project.path("dist/manifest.json"), project.path("opened")).unwrap();
+    project.file("note.txt", "another").build();
+    assert_ne!(project.output("manifest.json"), before);
+    assert_eq!(std::fs::read(project.path("opened")).unwrap(), before);
+}
+
+#[test]
 fn builds_that_meet_come_one_after_the_other() {
     let project = Project::with_everything();
     large(&project, 0);
