@@ -8,7 +8,7 @@ use crate::cli::{Build, Places};
 use crate::dist::{Dist, Written};
 use crate::look::{Last, Look, whole};
 use crate::make::{self, Made, Moved};
-use crate::{memory, print, warn};
+use crate::{dist, memory, print, warn};
 
 /// How often a build begins again because somebody edits meanwhile.
 const ROUNDS: usize = 3;
@@ -36,6 +36,12 @@ pub(crate) fn update(places: &Places) -> Result<()> {
         let Some(reason) = look.why_stale(places, last.as_ref()) else {
             return report(places, "fresh", None, None);
         };
+        if last.is_none() && !look.output.is_empty() && !dist::is_ours(&places.output) {
+            bail!(
+                "{} holds what was not made here, and would be removed; move it away first",
+                places.output.display()
+            );
+        }
         let made = match make::make(places, &look) {
             Err(error) if error.is::<Moved>() => continue,
             made => made?,

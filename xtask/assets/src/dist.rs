@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use fingerprint::sha256;
 
 use crate::look::{Files, Last, Look};
-use crate::make::Made;
+use crate::make::{Listed, Made};
 use crate::{memory, parallel};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -140,6 +140,12 @@ impl Dist {
         done.removed = remove_others(output, "", &now)?;
         Ok((done, now))
     }
+}
+
+/// Whether an output directory has a manifest of ours.
+pub(crate) fn is_ours(output: &Path) -> bool {
+    let manifest = fs::read(output.join(MANIFEST)).unwrap_or_default();
+    serde_json::from_slice::<BTreeMap<String, Listed>>(&manifest).is_ok()
 }
 
 enum Variant {

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fingerprint::sha256;
 use petgraph::graph::{DiGraph, NodeIndex};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha384};
 
 use crate::cli::Places;
@@ -23,7 +23,7 @@ use crate::{memory, parallel, script};
 const HASH_DIGITS: usize = 16;
 
 /// What a template needs to know of an output.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Listed {
     /// Path from the output directory.
     pub(crate) file: String,

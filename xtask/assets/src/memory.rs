@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Places;
 use crate::look::{Last, Look};
 use crate::style::Sheet;
+use crate::warn;
 use fingerprint::sha256;
 
 /// What the name of a file begins with while it is written.
@@ -24,6 +25,9 @@ pub(crate) fn lock(places: &Places) -> Result<File> {
     let path = places.state.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("can't open {}", path.display()))?;
+    if file.try_lock().is_err() {
+        warn("another build of these assets runs; waiting for its end");
+    }
     file.lock().with_context(|| format!("can't lock {}", path.display()))?;
     Ok(file)
 }

@@ -121,3 +121,25 @@ fn a_watch_goes_on_when_the_directory_is_replaced() {
     watch.signal(Signal::INT);
     watch.ends();
 }
+
+#[test]
+fn an_output_directory_of_somebody_else_is_not_emptied() {
+    let project = Project::new();
+    project.file("a.css", "a { color: red }");
+    std::fs::create_dir_all(project.path("dist")).unwrap();
+    crate::dsl::write(&project.path("dist/precious.txt"), b"mine");
+    for manifest in [None, Some(&b"{\"app.js\": \"app.123.js\"}"[..])] {
+        if let Some(text) = manifest {
+            crate::dsl::write(&project.path("dist/manifest.json"), text);
+        }
+        let answer = project.run(&["build"]);
+        assert_eq!(answer.code, 1);
+        assert!(answer.stderr.contains("dist holds what was not made here"), "{}", answer.stderr);
+        assert_eq!(project.output("precious.txt"), b"mine");
+    }
+    std::fs::remove_dir_all(project.path("dist")).unwrap();
+    project.build();
+    std::fs::remove_dir_all(project.path("state")).unwrap();
+    project.file("a.css", "a { color: blue }");
+    project.build();
+}
