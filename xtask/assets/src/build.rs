@@ -42,12 +42,12 @@ pub(crate) fn update(places: &Places) -> Result<()> {
                 places.output.display()
             );
         }
-        let made = match make::make(places, &look) {
+        let mut made = match make::make(places, &look) {
             Err(error) if error.is::<Moved>() => continue,
             made => made?,
         };
         made.warnings.iter().for_each(warn);
-        let dist = Dist::new(&made, &look, last.as_ref())?;
+        let dist = Dist::new(&mut made, &look, last.as_ref())?;
         let (written, output) = dist.write(&places.output, &look)?;
         let Look { key, setting, sources, .. } = look;
         memory::remember(places, &Last { key, setting, sources, output })?;

@@ -61,25 +61,28 @@ pub(crate) struct Written {
 /// Everything that the output directory shall hold: made, compressed, and the manifest.
 pub(crate) struct Dist {
     files: BTreeMap<String, Vec<u8>>,
-    /// Compressed files of the last build that are right as they lie there.
-    kept: Files,
+    /// SHA-256 of each file; also of compressed ones of the last build, which are right as they lie
+    /// there.
+    hashes: Files,
     manifest: Vec<u8>,
 }
 
 impl Dist {
     /// Compresses what pays; what the last build has compressed of the same content is kept.
-    pub(crate) fn new(made: &Made, look: &Look, last: Option<&Last>) -> Result<Dist> {
+    pub(crate) fn new(made: &mut Made, look: &Look, last: Option<&Last>) -> Result<Dist> {
         // Another program might compress in another way.
         let last = last.filter(|last| last.setting == look.setting);
         let before = |name: &str| last.and_then(|last| last.output.get(name));
-        let wanted: Vec<(&String, &Vec<u8>, &str)> = made
-            .outputs
+        let mut files = std::mem::take(&mut made.outputs);
+        let mut hashes: Files =
+            files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
+        let wanted: Vec<(&String, &Vec<u8>, &str)> = files
             .iter()
             .filter(|(name, _)| is_compressible(name))
             .flat_map(|(name, bytes)| SUFFIXES.map(|suffix| (name, bytes, suffix)))
             .collect();
         let variants = parallel::each(&wanted, |(name, bytes, suffix)| {
-            if before(name) == Some(&sha256(bytes)) {
+            if before(name) == hashes.get(*name) {
                 let variant = format!("{name}{suffix}");
                 match (before(&variant), look.output.get(&variant)) {
                     // It was not smaller.
@@ -98,27 +101,27 @@ impl Dist {
             };
             (small.len() < bytes.len()).then_some(Variant::New(small))
         });
-        let mut dist = Dist {
-            files: made.outputs.clone(),
-            kept: Files::new(),
-            manifest: serde_json::to_vec_pretty(&made.manifest)?,
-        };
-        dist.manifest.push(b'\n');
-        for ((name, _, suffix), variant) in wanted.iter().zip(variants) {
-            let name = format!("{name}{suffix}");
+        let names = wanted.iter().map(|(name, _, suffix)| format!("{name}{suffix}"));
+        let variants: Vec<(String, Option<Variant>)> = names.zip(variants).collect();
+        for (name, variant) in variants {
             match variant {
-                Some(Variant::New(bytes)) => drop(dist.files.insert(name, bytes)),
-                Some(Variant::Kept(hash)) => drop(dist.kept.insert(name, hash)),
+                Some(Variant::New(bytes)) => {
+                    hashes.insert(name.clone(), sha256(&bytes));
+                    files.insert(name, bytes);
+                }
+                Some(Variant::Kept(hash)) => drop(hashes.insert(name, hash)),
                 None => {}
             }
         }
-        Ok(dist)
+        let mut manifest = serde_json::to_vec_pretty(&made.manifest)?;
+        manifest.push(b'\n');
+        hashes.insert(MANIFEST.to_owned(), sha256(&manifest));
+        Ok(Dist { files, hashes, manifest })
     }
 
-    /// Writes what differs from what lies there.
-    pub(crate) fn write(&self, output: &Path, look: &Look) -> Result<(Written, Files)> {
+    /// Writes what differs from what lies there: what was done, and what lies there now.
+    pub(crate) fn write(self, output: &Path, look: &Look) -> Result<(Written, Files)> {
         let mut done = Written::default();
-        let mut now = self.kept.clone();
         create_directory(output)?;
         let parents = |name: &String| name.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
         let directories: BTreeSet<&str> = (self.files.keys())
@@ -127,18 +130,13 @@ impl Dist {
         for directory in directories {
             create_directory(&output.join(directory))?;
         }
-        for (name, bytes) in &self.files {
-            let hash = sha256(bytes);
-            done.written +=
-                usize::from(place(output, name, bytes, look.output.get(name) == Some(&hash))?);
-            now.insert(name.clone(), hash);
+        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), bytes));
+        for (name, bytes) in files.chain([(MANIFEST, &self.manifest)]) {
+            let same = look.output.get(name) == self.hashes.get(name);
+            done.written += usize::from(place(output, name, bytes, same)?);
         }
-        let hash = sha256(&self.manifest);
-        let same = look.output.get(MANIFEST) == Some(&hash);
-        done.written += usize::from(place(output, MANIFEST, &self.manifest, same)?);
-        now.insert(MANIFEST.to_owned(), hash);
-        done.removed = remove_others(output, "", &now)?;
-        Ok((done, now))
+        done.removed = remove_others(output, "", &self.hashes)?;
+        Ok((done, self.hashes))
     }
 }
 

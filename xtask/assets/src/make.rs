@@ -1,7 +1,7 @@
 //! Makes all outputs in memory: files as they are, then style sheets, then scripts, each after what
 //! it refers to, because a name holds the hash of what it names.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -270,7 +270,7 @@ impl Maker<'_> {
         let mut problems = Vec::new();
         for reference in script::references(&shown, text)? {
             let address = &reference.address;
-            let target = match reference.is_import && is_bare(address) {
+            let target = match reference.is_import && sources::is_bare(address) {
                 true => Err(format!(
                     "`{address}` names a package; put its module into {} and import that",
                     self.places.source.display()
@@ -295,19 +295,23 @@ impl Maker<'_> {
             .iter()
             .map(|(source, listed)| (source.clone(), listed.file.clone()))
             .collect();
-        let mut before = Vec::new();
+        let mut first = BTreeMap::new();
+        let mut together = String::new();
         for path in group {
-            let (code, map) = self.minified(path, &names)?;
-            before.push(format!("{path}\0{code}\0{map}\0"));
+            let minified = self.minified(path, &names)?;
+            together += &format!("{path}\0{}\0{}\0", minified.code, minified.map);
+            first.insert(*path, minified);
         }
-        let together = sha256(before.concat().as_bytes());
+        let together = sha256(together.as_bytes());
         for path in group {
             let hash = sha256(format!("{together}\0{path}").as_bytes());
             names.insert((*path).to_owned(), output_name(path, &hash));
         }
-        for path in group {
-            let (code, map) = self.minified(path, &names)?;
-            made.add_as(names[*path].clone(), path, code.as_bytes(), map);
+        for (path, mut minified) in first {
+            if !minified.is_final {
+                minified = self.minified(path, &names)?;
+            }
+            made.add_as(names[path].clone(), path, minified.code.as_bytes(), minified.map);
         }
         Ok(())
     }
@@ -316,22 +320,30 @@ impl Maker<'_> {
         &self,
         path: &str,
         names: &BTreeMap<String, String>,
-    ) -> Result<(String, String), Vec<Problem>> {
+    ) -> Result<Minified, Vec<Problem>> {
         let text = self.text(path).map_err(|problem| vec![problem])?;
+        let is_final = Cell::new(true);
         let rename = |address: &str| {
             let (target, suffix) = self.target(path, address).ok()??;
-            let relative = sources::relative(path, names.get(&target)?);
+            let Some(name) = names.get(&target) else {
+                is_final.set(false);
+                return None;
+            };
+            let relative = sources::relative(path, name);
             // A module is named from `./` or `../`, anything else would be a package.
             let dot = if relative.starts_with('.') { "" } else { "./" };
             Some(format!("{dot}{relative}{suffix}"))
         };
-        script::minify(path, &self.shown(path), text, &rename)
+        let (code, map) = script::minify(path, &self.shown(path), text, &rename)?;
+        Ok(Minified { code, map, is_final: is_final.get() })
     }
 }
 
-/// A module's address that a browser takes for the name of a package.
-fn is_bare(address: &str) -> bool {
-    sources::is_relative(address) && !address.starts_with('.')
+struct Minified {
+    code: String,
+    map: String,
+    /// Whether everything that it refers to had a name already.
+    is_final: bool,
 }
 
 /// Style sheets on their way from CSS to outputs; one that is imported comes before who imports it.

@@ -105,6 +105,11 @@ pub(crate) fn is_relative(reference: &str) -> bool {
     !(scheme || reference.is_empty() || reference.starts_with(['/', '#', '?']))
 }
 
+/// Whether a browser takes the address of a module for the name of a package.
+pub(crate) fn is_bare(address: &str) -> bool {
+    is_relative(address) && !address.starts_with('.')
+}
+
 /// A reference without its query and fragment, and these.
 pub(crate) fn split_suffix(reference: &str) -> (&str, &str) {
     reference.split_at(reference.find(['?', '#']).unwrap_or(reference.len()))

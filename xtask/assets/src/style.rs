@@ -237,7 +237,7 @@ pub(crate) fn finish(
     let minify = MinifyOptions { targets, ..MinifyOptions::default() };
     parsed.minify(minify).map_err(|error| failed(error.to_string()))?;
     let mut map = SourceMap::new("/");
-    let source = map.add_source(&filename);
+    map.add_source(&filename);
     let printer = PrinterOptions {
         minify: true,
         source_map: Some(&mut map),
@@ -247,9 +247,6 @@ pub(crate) fn finish(
     let css = parsed.to_css(printer).map_err(|error| failed(error.to_string()))?.code;
     let mut extend = || -> Result<String> {
         map.extends(&mut origin)?;
-        if map.get_source_content(source).is_ok_and(str::is_empty) {
-            map.set_source_content(source as usize, "")?;
-        }
         Ok(map.to_json(None)?)
     };
     let map = extend().map_err(unexpected)?;

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::env;
-use super::gate::{Gates, Status};
-use super::{assets, dev};
+use super::gate::{self, Gates, Status};
+use super::{assets, env};
 use crate::cli::Check;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -17,16 +16,16 @@ use crate::tools::{git, shell};
 
 impl Check {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let project = Project::load(&ctx.root)?;
         let mut gates = Gates::new(ctx);
-        run(ctx, &mut gates)?;
+        run(ctx, &mut gates, &project)?;
         gates.finish()
     }
 }
 
 /// Runs them all.
-pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>) -> Result<()> {
-    let project = Project::load(&ctx.root)?;
-    gates.run("Dockerfiles", || dockerfiles(ctx, &project))?;
+pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>, project: &Project) -> Result<()> {
+    gates.run("Dockerfiles", || dockerfiles(ctx, project))?;
     for name in &project.environments {
         gates.run(&format!("environment {name}"), || environment(ctx, name))?;
     }
@@ -34,11 +33,8 @@ pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>) -> Result<()> {
     if ctx.root.join(SOURCE).is_dir() {
         gates.run("assets", || assets::check(ctx).map(|()| Status::Passed))?;
     }
-    if project.environments.contains(dev::ENVIRONMENT) {
-        let facts = env::load(ctx, dev::ENVIRONMENT)?;
-        for (name, line) in &facts.environment.gates.check {
-            gates.run_program(name, line, &[], false)?;
-        }
+    for (name, line) in &gate::declared(ctx, project)?.check {
+        gates.run_program(name, line, &[], false)?;
     }
     Ok(())
 }

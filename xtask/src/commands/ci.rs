@@ -1,17 +1,17 @@
 //! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::gate::Gates;
-use super::{check, dev, doctor, env, parity, setup, test};
+use super::gate::{self, Gates};
+use super::{check, dev, doctor, parity, setup, test};
 use crate::cli::Ci;
 use crate::ctx::{self, Ctx};
 use crate::project::Project;
+use crate::project::environment::Gates as Declared;
 use crate::tools::docker;
 
 /// The environment whose images ship.
@@ -22,13 +22,10 @@ const ENGINE_END: Duration = Duration::from_secs(60);
 impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let project = Project::load(&ctx.root)?;
-        let programs = match project.environments.contains(dev::ENVIRONMENT) {
-            true => env::load(ctx, dev::ENVIRONMENT)?.environment.gates.programs,
-            false => BTreeMap::new(),
-        };
-        setup::install(ctx, &programs)?;
+        let declared = gate::declared(ctx, &project)?;
+        setup::install(ctx, &declared.programs)?;
         let engine = OwnEngine::start(ctx)?;
-        let passed = checks(ctx, self.full);
+        let passed = checks(ctx, self.full, &project, &declared);
         match engine {
             Some(engine) => passed.and(engine.end(ctx)),
             None => passed,
@@ -37,18 +34,14 @@ impl Ci {
 }
 
 /// The gates, cheapest first.
-fn checks(ctx: &Ctx, full: bool) -> Result<()> {
+fn checks(ctx: &Ctx, full: bool, project: &Project, declared: &Declared) -> Result<()> {
     let mut gates = Gates::new(ctx);
-    check::run(ctx, &mut gates)?;
-    let project = Project::load(&ctx.root)?;
-    if project.environments.contains(dev::ENVIRONMENT) {
-        let mut variables = vec![("STEVEDORE_REQUIRE_DOCKER", "1")];
-        variables.extend(full.then_some(("STEVEDORE_FULL", "1")));
-        let facts = env::load(ctx, dev::ENVIRONMENT)?;
-        let more = facts.environment.gates.full.iter().filter(|_| full);
-        for (name, line) in facts.environment.gates.ci.iter().chain(more) {
-            gates.run_program(name, line, &variables, true)?;
-        }
+    check::run(ctx, &mut gates, project)?;
+    let mut variables = vec![("STEVEDORE_REQUIRE_DOCKER", "1")];
+    variables.extend(full.then_some(("STEVEDORE_FULL", "1")));
+    let more = declared.full.iter().filter(|_| full);
+    for (name, line) in declared.ci.iter().chain(more) {
+        gates.run_program(name, line, &variables, true)?;
     }
     if ctx.dry_run && doctor::engine(ctx).problem().is_some() {
         // The engine that would answer does not run: its images cannot be asked about.

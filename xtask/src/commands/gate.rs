@@ -9,9 +9,20 @@ use std::time::Instant;
 use anyhow::Result;
 use fingerprint::sha256;
 
+use super::{dev, env};
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
+use crate::project::Project;
+use crate::project::environment::Gates as Declared;
 use crate::tools::words;
+
+/// The gates that the project's files add: those of dev, where there is one.
+pub(crate) fn declared(ctx: &Ctx, project: &Project) -> Result<Declared> {
+    match project.environments.contains(dev::ENVIRONMENT) {
+        true => Ok(env::load(ctx, dev::ENVIRONMENT)?.environment.gates),
+        false => Ok(Declared::default()),
+    }
+}
 
 /// The gates of one run.
 pub(crate) struct Gates<'c> {

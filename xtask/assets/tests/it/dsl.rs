@@ -187,6 +187,14 @@ impl Project {
     }
 }
 
+/// Builds a project with one more source, and compares what that became.
+#[track_caller]
+pub(crate) fn check(project: &Project, path: &str, text: &str, expected: &expect_test::Expect) {
+    project.file(path, text).build();
+    project.references_hold();
+    expected.assert_eq(&project.plain(path));
+}
+
 /// Every file of a directory, by path; a link as its target.
 pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::dsl::Project;
+use crate::dsl::{self, Project};
 
 /// The files that the style sheets here refer to.
 fn project() -> Project {
@@ -17,10 +17,7 @@ fn project() -> Project {
 
 #[track_caller]
 fn check(path: &str, text: &str, expected: &Expect) {
-    let project = project();
-    project.file(path, text).build();
-    project.references_hold();
-    expected.assert_eq(&project.plain(path));
+    dsl::check(&project(), path, text, expected);
 }
 
 #[test]
