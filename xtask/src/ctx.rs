@@ -4,21 +4,24 @@
 //! Ctrl-C is decided here once. [`Ctx::run`] changes the world and is skipped in a dry run;
 //! [`Ctx::read`] asks and always runs.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use xshell::{Cmd, Shell};
 
+use crate::secret::Secret;
 use crate::{cli, exit};
 
+mod caller;
 mod child;
 mod files;
 pub(crate) use child::{Answer, beside, detach};
+pub(crate) use files::Lock;
 
 /// Longest wait for a question to a tool that should answer at once.
 pub(crate) const QUESTION: Duration = Duration::from_secs(30);
@@ -27,17 +30,25 @@ pub(crate) const REGISTRY: Duration = Duration::from_secs(20);
 /// Longest wait for a build, a download or a test run.
 pub(crate) const LONG: Duration = Duration::from_secs(60 * 60);
 
+/// The tool's own directory in a project.
+const STATE: &str = ".stevedore";
+
 pub(crate) struct Ctx {
     /// The project's directory: the one that holds `docker/` and `environments/`.
     pub(crate) root: PathBuf,
     /// Runs commands in `root`.
     pub(crate) sh: Shell,
+    state: PathBuf,
+    common: PathBuf,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
     pub(crate) yes: bool,
     verbose: bool,
     quiet: bool,
-    interrupt: Arc<AtomicBool>,
+    /// The number of the signal that asked us to end; 0 for none.
+    interrupt: Arc<AtomicUsize>,
+    /// What a dry run would have made by now.
+    pretended: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Ctx {
@@ -58,21 +69,49 @@ impl Ctx {
         let root = find_root(&start)?;
         let sh = Shell::new()?;
         sh.change_dir(&root);
-        let interrupt = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
+        let interrupt = Arc::new(AtomicUsize::new(0));
+        for signal in exit::SIGNALS {
+            let number = usize::from(signal);
+            signal_hook::flag::register_usize(i32::from(signal), Arc::clone(&interrupt), number)?;
         }
-        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&interrupt))?;
+        let state = root.join(STATE);
         Ok(Ctx {
             root,
             sh,
+            common: state.clone(),
+            state,
             dry_run: global.dry_run,
             json: global.json,
-            yes: global.yes || env_os("CI").is_some_and(|ci| ci == "true"),
+            yes: global.yes || caller::env_os("CI").is_some_and(|ci| ci == "true"),
             verbose: global.verbose,
             quiet: global.quiet,
             interrupt,
+            pretended: Arc::default(),
         })
+    }
+
+    /// The same session in another tree of the same project, whose own state lies in `state`.
+    pub(crate) fn at(&self, root: PathBuf, state: PathBuf) -> Result<Ctx> {
+        let sh = Shell::new()?;
+        sh.change_dir(&root);
+        Ok(Ctx {
+            root,
+            sh,
+            state,
+            common: self.common.clone(),
+            dry_run: self.dry_run,
+            json: self.json,
+            yes: self.yes,
+            verbose: self.verbose,
+            quiet: self.quiet,
+            interrupt: Arc::clone(&self.interrupt),
+            pretended: Arc::clone(&self.pretended),
+        })
+    }
+
+    /// The same session for another thread.
+    pub(crate) fn for_a_thread(&self) -> Result<Ctx> {
+        self.at(self.root.clone(), self.state.clone())
     }
 
     // --- children ---------------------------------------------------------------------------
@@ -85,6 +124,25 @@ impl Ctx {
             self.say(format_args!("$ {cmd}"));
         }
         child::wait(cmd.into(), deadline, &self.interrupt, &mut |_| {})
+    }
+
+    /// Like [`Ctx::ask`]; the tool reads `input` on its stdin, and nobody is shown it.
+    pub(crate) fn ask_with_input(
+        &self,
+        cmd: Cmd<'_>,
+        input: &Secret,
+        deadline: Duration,
+    ) -> Result<Answer> {
+        if self.verbose {
+            self.say(format_args!("$ {cmd}"));
+        }
+        let ready = child::Ready::with_input(cmd, input)?;
+        child::wait(ready, deadline, &self.interrupt, &mut |_| {})
+    }
+
+    /// Asks a tool that shows its answer on our terminal: its exit code. Runs in a dry run too.
+    pub(crate) fn ask_shown(&self, cmd: Cmd<'_>) -> Result<u8> {
+        child::interactive(cmd)
     }
 
     /// Asks several questions at once: the answers in the same order.
@@ -116,6 +174,33 @@ impl Ctx {
     /// Changes the world, without a word unless it fails.
     pub(crate) fn run(&self, cmd: Cmd<'_>) -> Result<()> {
         self.run_lines(cmd, &mut |_| {})
+    }
+
+    /// Changes the world and gives what the child printed in one line; in a dry run there is only
+    /// the name of that.
+    pub(crate) fn run_for(&self, cmd: Cmd<'_>, name: &str) -> Result<String> {
+        let shown = cmd.to_string();
+        if self.skip(&shown) {
+            return Ok(format!("<{name}>"));
+        }
+        let answer = child::wait(cmd.into(), LONG, &self.interrupt, &mut |_| {})?;
+        Ok(answer.success(&shown)?.trim().to_owned())
+    }
+
+    /// Changes the world, and tells the child on its stdin what nobody else is to see. Neither that
+    /// nor its answer is ever shown but in an error.
+    pub(crate) fn run_with_input(
+        &self,
+        cmd: Cmd<'_>,
+        input: &Secret,
+        deadline: Duration,
+    ) -> Result<()> {
+        let shown = cmd.to_string();
+        if self.skip(&shown) {
+            return Ok(());
+        }
+        let ready = child::Ready::with_input(cmd, input)?;
+        child::wait(ready, deadline, &self.interrupt, &mut |_| {})?.success(&shown).map(drop)
     }
 
     /// Changes the world; `each_line` sees every line of output as it comes (verbose prints all).
@@ -165,48 +250,53 @@ impl Ctx {
         self.dry_run
     }
 
+    /// Remembers in a dry run that a real one would have made this by now, such as an image.
+    pub(crate) fn pretend(&self, name: &str) {
+        if self.dry_run {
+            let mut names = self.pretended.lock().unwrap_or_else(PoisonError::into_inner);
+            names.insert(name.to_owned());
+        }
+    }
+
+    pub(crate) fn pretends(&self, name: &str) -> bool {
+        self.pretended.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
     pub(crate) fn interrupted(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
+        self.signal().is_some()
+    }
+
+    /// The signal that asked us to end.
+    pub(crate) fn signal(&self) -> Option<u8> {
+        u8::try_from(self.interrupt.load(Ordering::Relaxed)).ok().filter(|number| *number != 0)
+    }
+
+    /// Waits before something is tried again; Ctrl-C ends the wait.
+    pub(crate) fn pause(&self, duration: Duration) -> Result<()> {
+        let started = std::time::Instant::now();
+        while let Some(left) = duration.checked_sub(started.elapsed()) {
+            if self.interrupted() {
+                return Err(exit::interrupted());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(100)));
+        }
+        Ok(())
     }
 
     /// Begins the clean-up after an interrupt: a second Ctrl-C is noticed again.
     pub(crate) fn clear_interrupt(&self) {
-        self.interrupt.store(false, Ordering::Relaxed);
-    }
-
-    /// What decides which engine the docker client talks to.
-    pub(crate) fn docker_endpoint(&self) -> String {
-        let host = env_os("DOCKER_HOST").unwrap_or_default().to_string_lossy().into_owned();
-        format!("{host}\n{}", self.docker_context())
-    }
-
-    /// The docker client's context; the builder of its engine has the same name.
-    pub(crate) fn docker_context(&self) -> String {
-        let given = |name| env_os(name).filter(|value| !value.is_empty());
-        if given("DOCKER_HOST").is_some() {
-            return "default".into();
-        }
-        if let Some(context) = given("DOCKER_CONTEXT") {
-            return context.to_string_lossy().into_owned();
-        }
-        let directory = match env_os("DOCKER_CONFIG") {
-            Some(directory) => PathBuf::from(directory),
-            None => PathBuf::from(env_os("HOME").unwrap_or_default()).join(".docker"),
-        };
-        let config = fs::read_to_string(directory.join("config.json")).unwrap_or_default();
-        let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
-        let context = config["currentContext"].as_str().filter(|context| !context.is_empty());
-        context.unwrap_or("default").to_owned()
-    }
-
-    /// This machine's own bundle of certificates, where the caller names one.
-    pub(crate) fn certificates(&self) -> Option<PathBuf> {
-        env_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file())
+        self.interrupt.store(0, Ordering::Relaxed);
     }
 
     /// Where this checkout keeps what can be thrown away, and the data of the host engine.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.root.join(".stevedore")
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Where it is kept what is true of images and packages wherever the sources lie: the same for
+    /// a checkout and for the trees that its releases are made from.
+    pub(crate) fn common(&self) -> &Path {
+        &self.common
     }
 
     /// A path as the user sees it: from the project's root where it lies inside.
@@ -292,11 +382,6 @@ impl Ctx {
             }
         }
     }
-}
-
-#[allow(clippy::disallowed_methods)] // the one place
-fn env_os(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name)
 }
 
 /// The nearest directory from `start` upwards that holds a project.

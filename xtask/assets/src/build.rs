@@ -47,10 +47,10 @@ pub(crate) fn update(places: &Places) -> Result<()> {
             made => made?,
         };
         made.warnings.iter().for_each(warn);
-        let dist = Dist::new(&mut made, &look, last.as_ref())?;
+        let dist = Dist::new(places, &mut made, &look, last.as_ref())?;
         let (written, output) = dist.write(&places.output, &look)?;
-        let Look { key, setting, sources, .. } = look;
-        memory::remember(places, &Last { key, setting, sources, output })?;
+        let Look { key, setting, sources, kept, .. } = look;
+        memory::remember(places, &Last { key, setting, sources, kept, output })?;
         let done = Done { made, written, seconds: started.elapsed().as_secs_f64() };
         return report(places, "built", Some(reason), Some(done));
     }
@@ -75,10 +75,10 @@ pub(crate) fn check(places: &Places) -> Result<()> {
 /// What is not an output is removed from the output directory: nothing else may lie there. And what
 /// a build writes must not be a source of the next.
 fn keep_apart(places: &Places) -> Result<()> {
-    let Places { source, output, state, load_paths, .. } = places;
-    let libraries = load_paths.iter().map(|library| (library, output));
+    let Places { source, output, state, load_paths, keep, .. } = places;
+    let others = load_paths.iter().chain(keep).map(|other| (other, output));
     let pairs = [(source, output), (output, source), (state, output), (state, source)];
-    for (inner, outer) in pairs.into_iter().chain(libraries) {
+    for (inner, outer) in pairs.into_iter().chain(others) {
         if whole(inner).starts_with(whole(outer)) {
             bail!("{} must not lie in {}", inner.display(), outer.display());
         }

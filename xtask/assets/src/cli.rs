@@ -45,6 +45,9 @@ pub(crate) struct Places {
     /// Where style sheets look for libraries
     #[arg(long = "load-path", value_name = "DIR")]
     pub(crate) load_paths: Vec<PathBuf>,
+    /// Files that lie in the output too, but for names that a build makes; the manifest names none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
     /// Print results as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use fingerprint::sha256;
 
+use crate::cli::Places;
 use crate::look::{Files, Last, Look};
 use crate::make::{Listed, Made};
 use crate::{memory, parallel};
@@ -69,7 +70,12 @@ pub(crate) struct Dist {
 
 impl Dist {
     /// Compresses what pays; what the last build has compressed of the same content is kept.
-    pub(crate) fn new(made: &mut Made, look: &Look, last: Option<&Last>) -> Result<Dist> {
+    pub(crate) fn new(
+        places: &Places,
+        made: &mut Made,
+        look: &Look,
+        last: Option<&Last>,
+    ) -> Result<Dist> {
         // Another program might compress in another way.
         let last = last.filter(|last| last.setting == look.setting);
         let before = |name: &str| last.and_then(|last| last.output.get(name));
@@ -116,6 +122,15 @@ impl Dist {
         let mut manifest = serde_json::to_vec_pretty(&made.manifest)?;
         manifest.push(b'\n');
         hashes.insert(MANIFEST.to_owned(), sha256(&manifest));
+        for (name, directory) in look.kept.keys().zip(places.keep.iter().cycle()) {
+            if !hashes.contains_key(name) {
+                let path = directory.join(name);
+                let bytes =
+                    fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+                hashes.insert(name.clone(), sha256(&bytes));
+                files.insert(name.clone(), bytes);
+            }
+        }
         Ok(Dist { files, hashes, manifest })
     }
 

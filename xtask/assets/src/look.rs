@@ -32,6 +32,8 @@ pub(crate) struct Look {
     pub(crate) sources: Files,
     /// The libraries' style sheets, by their whole path.
     pub(crate) libraries: BTreeMap<PathBuf, String>,
+    /// What stays in the output besides, by path from its directory.
+    pub(crate) kept: Files,
     /// What lies in the output directory, by path from there.
     pub(crate) output: Files,
     /// Entries of the output directory that no build makes: directories, links, other modes.
@@ -48,6 +50,8 @@ pub(crate) struct Last {
     pub(crate) key: String,
     pub(crate) setting: String,
     pub(crate) sources: Files,
+    #[serde(default)]
+    pub(crate) kept: Files,
     pub(crate) output: Files,
 }
 
@@ -79,11 +83,15 @@ impl Look {
                 Err(_) => (Files::new(), false),
             },
         };
+        let kept = match &places.keep {
+            Some(directory) => files(&walk(directory, "kept", "")?),
+            None => Files::new(),
+        };
         let sources = files(&tree);
         let setting = format!("{SCHEMA}\n{}\n{}\n{listed}", program(), config.identity);
         let setting = sha256(setting.as_bytes());
-        let key = sha256(format!("{setting}\n{}", tree.text()).as_bytes());
-        Ok(Look { config, tree, sources, libraries, output, output_is_plain, key, setting })
+        let key = sha256(format!("{setting}\n{kept:?}\n{}", tree.text()).as_bytes());
+        Ok(Look { config, tree, sources, libraries, kept, output, output_is_plain, key, setting })
     }
 
     /// Why the output is not what a build would give; `None` when it is.
@@ -95,6 +103,9 @@ impl Look {
         }
         if last.setting != self.setting {
             return Some("the pipeline, its settings or a library changed".into());
+        }
+        if let Some((path, how)) = difference(&last.kept, &self.kept) {
+            return Some(format!("{path}, which is kept, {how}"));
         }
         if last.key != self.key {
             return Some(format!("{} changed", places.source.display()));

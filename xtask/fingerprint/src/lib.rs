@@ -48,7 +48,7 @@ pub use walk::{Walk, Walked};
 pub type Digest = [u8; 32];
 
 /// Changes whenever [`Inputs::fingerprint`] would give the same inputs another value.
-const SCHEMA: &str = "stevedore inputs 2";
+const SCHEMA: &str = "stevedore inputs 3";
 
 /// Everything that decides what the build of one image yields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

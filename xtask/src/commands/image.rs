@@ -2,12 +2,17 @@
 
 pub(crate) mod build;
 pub(crate) mod builder;
-mod destroy;
-mod external;
+pub(crate) mod destroy;
+pub(crate) mod external;
 mod inputs;
+mod last;
+mod leftovers;
 mod list;
+pub(crate) mod packages;
 pub(crate) mod plan;
 mod prune;
+pub(crate) mod pull;
+pub(crate) mod read_back;
 pub(crate) mod share;
 mod update;
 mod verify;

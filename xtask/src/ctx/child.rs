@@ -5,10 +5,10 @@
 //! file: a child that prints a gigabyte costs disk, not memory, and no thread is needed.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use xshell::Cmd;
 
 use crate::exit;
+use crate::secret::Secret;
 use crate::supervise::group;
 
 /// How often an interrupt and new output are looked for; the end of a child is seen at once.
@@ -39,10 +40,15 @@ impl Answer {
         if self.status.success() {
             return Ok(self.stdout);
         }
+        let last = self.last_lines(40).join("\n  ");
+        bail!("`{shown}` failed ({}):\n  {last}", describe(self.status))
+    }
+
+    /// The end of what it said, on stderr or, where it said nothing there, on stdout.
+    pub(crate) fn last_lines(&self, most: usize) -> Vec<&str> {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         let lines: Vec<&str> = said.trim_end().lines().collect();
-        let last = lines[lines.len().saturating_sub(40)..].join("\n  ");
-        bail!("`{shown}` failed ({}):\n  {last}", describe(self.status))
+        lines[lines.len().saturating_sub(most)..].to_vec()
     }
 }
 
@@ -62,7 +68,19 @@ pub(super) struct Ready {
 
 impl From<Cmd<'_>> for Ready {
     fn from(cmd: Cmd<'_>) -> Ready {
-        Ready { shown: cmd.to_string(), expression: expression(cmd) }
+        Ready { shown: cmd.to_string(), expression: expression(cmd).stdin_null() }
+    }
+}
+
+impl Ready {
+    /// The child reads `input` on its stdin; it is no part of what is shown. It is a file without a
+    /// name, so that who opens it by `/dev/stdin` twice reads all of it twice.
+    pub(super) fn with_input(cmd: Cmd<'_>, input: &Secret) -> Result<Ready> {
+        let shown = cmd.to_string();
+        let mut file = tempfile::tempfile().context("can't create a temporary file")?;
+        file.write_all(input.reveal().as_bytes())?;
+        file.rewind()?;
+        Ok(Ready { shown, expression: expression(cmd).stdin_file(file) })
     }
 }
 
@@ -70,17 +88,14 @@ impl From<Cmd<'_>> for Ready {
 pub(super) fn wait(
     command: Ready,
     deadline: Duration,
-    interrupt: &AtomicBool,
+    interrupt: &AtomicUsize,
     each_line: &mut dyn FnMut(&str),
 ) -> Result<Answer> {
     let Ready { shown, expression } = command;
     let mut stdout = tempfile::tempfile().context("can't create a temporary file")?;
     let mut stderr = tempfile::tempfile().context("can't create a temporary file")?;
-    let handle = expression
-        .stdin_null()
-        .stdout_file(stdout.try_clone()?)
-        .stderr_file(stderr.try_clone()?)
-        .start();
+    let handle =
+        expression.stdout_file(stdout.try_clone()?).stderr_file(stderr.try_clone()?).start();
     let handle = handle.map_err(|error| cannot_start(&shown, &error))?;
     let mut tails = [Tail::default(), Tail::default()];
     let started = Instant::now();
@@ -92,7 +107,7 @@ pub(super) fn wait(
         if let Some(status) = ended {
             break status;
         }
-        if ending.is_none() && interrupt.load(Ordering::Relaxed) {
+        if ending.is_none() && interrupt.load(Ordering::Relaxed) != 0 {
             signal(&handle, Signal::INT);
             ending = Some(Instant::now());
         }
@@ -115,8 +130,7 @@ pub(super) fn wait(
 pub(super) fn interactive(cmd: Cmd<'_>) -> Result<u8> {
     let shown = cmd.to_string();
     let status = Command::from(cmd).status().map_err(|error| cannot_start(&shown, &error))?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILED))
+    Ok(exit::of_status(status))
 }
 
 /// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
@@ -126,7 +140,7 @@ pub(super) fn show(
     cmd: Cmd<'_>,
     shown: &str,
     keep_stdout: bool,
-    interrupt: &AtomicBool,
+    interrupt: &AtomicUsize,
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let expression = expression(cmd).stdin_null();
@@ -139,7 +153,7 @@ pub(super) fn show(
             break output.status;
         }
         if ending.is_none() {
-            let stop = if interrupt.load(Ordering::Relaxed) {
+            let stop = if interrupt.load(Ordering::Relaxed) != 0 {
                 Some(exit::interrupted())
             } else {
                 beside().err()

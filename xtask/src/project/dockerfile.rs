@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod context;
 mod global;
 mod instruction;
 mod words;
@@ -21,6 +22,8 @@ pub(crate) struct References {
     pub(crate) images: BTreeSet<String>,
     /// Whether any stage needed declares `ARG name` for these names.
     pub(crate) arguments: BTreeSet<String>,
+    /// The paths of the context that the stages needed read, each with all below it.
+    pub(crate) reads: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,7 @@ struct Stage {
     stages: Vec<usize>,
     images: Vec<String>,
     arguments: BTreeSet<String>,
+    reads: Vec<String>,
 }
 
 /// Reads a Dockerfile for one target (the last stage when `None`) and build arguments.
@@ -57,6 +61,7 @@ pub(crate) fn parse(
         let stage = &stages[index];
         references.arguments.extend(stage.arguments.iter().cloned());
         references.images.extend(stage.images.iter().cloned());
+        references.reads.extend(stage.reads.iter().cloned());
         open.extend(&stage.stages);
     }
     // The builder would take the image for the stage, and leave out what the stage does.
@@ -160,6 +165,7 @@ fn stages(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<Stage>, Str
             }
             continue;
         };
+        stage.reads.extend(context::read_by(instruction, escape));
         match instruction.keyword.as_str() {
             "ARG" => {
                 let words = words::split(&instruction.rest, escape).0;
@@ -218,11 +224,17 @@ fn copied_from(flag: &str, stage: &mut Stage, earlier: &[Stage]) -> Result<(), S
 /// What the options of a mount take it from. The builder reads them as CSV: the last one counts,
 /// in any case, and quotes may stand around each.
 fn mounted(options: &str) -> Option<&str> {
+    mount_option(options, &["from"])
+}
+
+/// An option of a mount by any of its names.
+fn mount_option<'o>(options: &'o str, names: &[&str]) -> Option<&'o str> {
     let options = options.split(',').map(|option| option.trim_matches('"'));
-    let mut from = options.filter_map(|option| {
-        option.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("from"))
+    let mut named = options.filter_map(|option| {
+        let is_it = |key: &str| names.iter().any(|name| key.eq_ignore_ascii_case(name));
+        option.split_once('=').filter(|(key, _)| is_it(key))
     });
-    from.next_back().map(|(_, source)| source)
+    named.next_back().map(|(_, value)| value)
 }
 
 /// An image's name without what Docker adds by itself.

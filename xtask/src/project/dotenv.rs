@@ -5,36 +5,16 @@
 //! write instead, so that a value never depends on who reads it. The file is never sourced.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::exit;
+use crate::secret::Secret;
 
 /// The variables of one file.
-pub(crate) type Variables = BTreeMap<String, Value>;
-
-/// A value that may be secret: it shows itself only through [`Value::reveal`].
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Value(String);
-
-impl Value {
-    pub(crate) fn new(text: impl Into<String>) -> Value {
-        Value(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
+pub(crate) type Variables = BTreeMap<String, Secret>;
 
 /// Reads a file with secrets; `name` is how the user knows it.
 ///
@@ -97,7 +77,7 @@ pub(crate) fn parse(text: &str) -> Result<Variables, Vec<Problem>> {
                     let message = format!("{key} is set on line {first} already; keep one");
                     problems.push(Problem { line, message });
                 }
-                variables.insert(key.to_owned(), Value::new(value));
+                variables.insert(key.to_owned(), Secret::new(value));
             }
         }
     }

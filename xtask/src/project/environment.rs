@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::beanstalk::Beanstalk;
 use super::parity::Parity;
 
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +25,7 @@ pub(crate) struct Environment {
     pub(crate) host: Host,
     pub(crate) gates: Gates,
     pub(crate) parity: Parity,
+    pub(crate) beanstalk: Beanstalk,
 }
 
 /// Gates besides those that the tool has by itself: name -> a program of this machine with its
@@ -57,10 +59,20 @@ pub(crate) struct Registry {
 }
 
 /// The host engine's differences: what replaces the stack's services where there is no Docker.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Host {
     pub(crate) variables: BTreeMap<String, String>,
+    /// How long the processes may take to end when they are asked to.
+    pub(crate) grace_seconds: u16,
+    /// How often in a row a process that fails is started again.
+    pub(crate) restarts: u16,
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        Host { variables: BTreeMap::new(), grace_seconds: 10, restarts: 5 }
+    }
 }
 
 /// The port that `--port` moves and whose address is shown.
@@ -87,6 +99,7 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
         check_repository(repository)?;
     }
     environment.parity.check()?;
+    environment.beanstalk.check()?;
     let gates = &environment.gates;
     for (name, line) in gates.check.iter().chain(&gates.ci).chain(&gates.full) {
         let words = shell_words::split(line).with_context(|| format!("[gates] {name:?}"))?;

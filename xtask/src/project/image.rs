@@ -24,6 +24,8 @@ pub(crate) struct Recipe {
     pub(crate) bases: BTreeSet<String>,
     /// Image references from outside that it is built from.
     pub(crate) externals: BTreeSet<String>,
+    /// The paths of the context that its build reads, each with all below it.
+    pub(crate) reads: BTreeSet<String>,
 }
 
 /// The build argument that carries the lock's epoch to Dockerfiles that declare it.
@@ -148,6 +150,7 @@ impl Order<'_> {
             // The builder fills it in behind FROM too.
             found = parse(&args)?;
         }
+        let reads = std::mem::take(&mut found.reads);
         let (bases, externals) =
             found.images.into_iter().partition(|name| self.project.images.contains(name));
         Ok(Recipe {
@@ -158,6 +161,7 @@ impl Order<'_> {
             args,
             bases,
             externals,
+            reads,
         })
     }
 }

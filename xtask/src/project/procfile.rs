@@ -2,13 +2,15 @@
 //!
 //! `name: command`, one a line. No shell runs them: words are split as a shell would, `$NAME` is
 //! filled in, and what only a shell can do is refused, so that the process we start is the process
-//! we end. Two names are special: `release` runs to its end before the others start (Heroku's
-//! rule), and `test` runs only for `cargo xtask test`.
+//! we end. Three names are special: `release` runs to its end before the others start (Heroku's
+//! rule), `test` runs only for `cargo xtask test`, and `build` runs when `cargo xtask dev` sees
+//! that a source has changed, before the others start again.
 
 use super::dotenv::Problem;
 
 pub(crate) const RELEASE: &str = "release";
 pub(crate) const TEST: &str = "test";
+pub(crate) const BUILD: &str = "build";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::substitute::substitute;
+use super::hints::Hints;
+use super::substitute;
 use crate::exit;
 
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub(crate) struct Service {
     pub(crate) facts: Facts,
     /// The names of the variables that compose gives it.
     pub(crate) environment: BTreeSet<String>,
+    /// Every `${NAME}` that its part of the files uses outside its build section.
+    pub(crate) uses: BTreeSet<String>,
+    /// What it sees of this machine's files, from the project's root.
+    pub(crate) mounts: BTreeSet<String>,
     /// Compose gives it no health check; running is all that can be asked of it.
     pub(crate) unchecked: bool,
 }
@@ -65,6 +70,16 @@ pub(crate) struct Facts {
     /// The command in its image that prints the environment variables it reads, one a line: the
     /// name, and `required` behind those that it cannot do without.
     pub(crate) variables: Vec<String>,
+    /// The command in the image of an attached service that prints its version: data of one major
+    /// version, the first number in it, is not another's.
+    pub(crate) version: Vec<String>,
+    /// The folder, from the project's root, of the files that it migrates a database with.
+    pub(crate) migrations: Option<String>,
+    /// The command in its container that makes changed sources ready; `dev` runs it before it
+    /// restarts the service, so that what does not compile changes nothing.
+    pub(crate) compile: Vec<String>,
+    /// How it is carried into a bundle.
+    pub(crate) bundle: Hints,
 }
 
 const KEY: &str = "x-stevedore";
@@ -83,17 +98,46 @@ impl Stack {
     }
 }
 
+/// What compose says of all files with the facts of docker/compose.yml in it, of which `base` is
+/// what compose says alone: compose replaces its `x-stevedore:` by an overlay's, we merge the two.
+pub(crate) fn with_facts(merged: &str, base: &str) -> Result<String> {
+    let (mut merged, base) = (json(merged)?, json(base)?);
+    for (name, service) in merged["services"].as_object_mut().into_iter().flatten() {
+        let Some(mut facts) = base["services"][name][KEY].as_object().cloned() else { continue };
+        let mut own = service[KEY].as_object().cloned().unwrap_or_default();
+        // Hints are merged one by one too.
+        if let (Some(Value::Object(below)), Some(Value::Object(hints))) =
+            (facts.get("bundle"), own.get_mut("bundle"))
+        {
+            *hints = below.clone().into_iter().chain(std::mem::take(hints)).collect();
+        }
+        facts.extend(own);
+        service[KEY] = facts.into();
+    }
+    Ok(merged.to_string())
+}
+
+/// A stack of two: the `kept` services of the newer, all others as the older has them.
+pub(crate) fn combine(older: &str, newer: &str, kept: &BTreeSet<String>) -> Result<String> {
+    let (mut all, newer) = (json(older)?, json(newer)?);
+    for kind in ["services", "volumes", "networks", "configs", "secrets"] {
+        for (name, value) in newer[kind].as_object().into_iter().flatten() {
+            if kind != "services" || kept.contains(name) {
+                all[kind][name] = value.clone();
+            }
+        }
+    }
+    Ok(all.to_string())
+}
+
+fn json(text: &str) -> Result<Value> {
+    serde_json::from_str(text).context("compose printed no JSON")
+}
+
 /// Reads `docker compose config --no-interpolate --no-path-resolution --format json`.
-///
-/// `base` is the same of docker/compose.yml alone when the overlay has an `x-stevedore:` mapping:
-/// compose replaces the base's by it, we merge the two.
-pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
-    let hash = fingerprint::sha256(merged.as_bytes());
-    let merged: Value = serde_json::from_str(merged).context("compose printed no JSON")?;
-    let base: Value = match base {
-        Some(base) => serde_json::from_str(base).context("compose printed no JSON")?,
-        None => Value::Null,
-    };
+pub(crate) fn parse(text: &str) -> Result<Stack> {
+    let hash = fingerprint::sha256(text.as_bytes());
+    let merged = json(text)?;
     let name = merged["name"].as_str().unwrap_or_default().to_owned();
     super::check_name(&name).context("docker/compose.yml needs a top-level `name:`")?;
     let mut services = BTreeMap::new();
@@ -103,7 +147,7 @@ pub(crate) fn parse(merged: &str, base: Option<&str>) -> Result<Stack> {
         if value["profiles"].as_array().is_some_and(|profiles| !profiles.is_empty()) {
             continue;
         }
-        match parse_service(value, &base["services"][service]) {
+        match parse_service(value) {
             Ok(facts) => {
                 services.insert(service.clone(), facts);
             }
@@ -156,12 +200,10 @@ fn outside(merged: &Value) -> (bool, Vec<String>) {
     (host_files, shared)
 }
 
-fn parse_service(value: &Value, base: &Value) -> Result<Service> {
-    let mut facts = serde_json::Map::new();
-    for mapping in [&base[KEY], &value[KEY]] {
-        facts.extend(mapping.as_object().cloned().unwrap_or_default());
-    }
-    let facts = serde_json::from_value(Value::Object(facts)).context(KEY)?;
+fn parse_service(value: &Value) -> Result<Service> {
+    let facts = value[KEY].as_object().cloned().unwrap_or_default();
+    let facts: Facts = serde_json::from_value(Value::Object(facts)).context(KEY)?;
+    check_facts(&facts)?;
     let build = value.get("build").map(parse_build).transpose()?;
     let image = value["image"].as_str().map(str::to_owned);
     let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
@@ -173,7 +215,26 @@ fn parse_service(value: &Value, base: &Value) -> Result<Service> {
         }
         _ => BTreeSet::new(),
     };
-    Ok(Service { image, build, facts, environment, unchecked })
+    let mut uses = BTreeSet::new();
+    collect_variables(value, &mut uses);
+    let bind = |mount: &Value| {
+        let source = mount["source"].as_str().filter(|_| mount["type"] == "bind")?;
+        (!source.starts_with('/')).then(|| normal(source))
+    };
+    let mounts = value["volumes"].as_array().into_iter().flatten().filter_map(bind).collect();
+    Ok(Service { image, build, facts, environment, uses, mounts, unchecked })
+}
+
+fn check_facts(facts: &Facts) -> Result<()> {
+    anyhow::ensure!(
+        facts.version.is_empty() || facts.attached,
+        "{KEY}: version is about the data of a service that is attached"
+    );
+    let outside = |folder: &String| folder.starts_with('/') || normal(folder).starts_with("..");
+    if let Some(folder) = facts.migrations.as_ref().filter(|folder| outside(folder)) {
+        anyhow::bail!("{KEY}: migrations {folder:?} is no folder below the project's root");
+    }
+    Ok(())
 }
 
 fn parse_build(value: &Value) -> Result<Build> {
@@ -240,11 +301,7 @@ fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::String(text) => {
             // What compose itself cannot read it reports itself.
-            let _ = substitute(text, &mut |name| {
-                names.insert(name.to_owned());
-                // Not empty: `${NAME:?}` would end the search.
-                Some(name.to_owned())
-            });
+            names.extend(substitute::names(text).unwrap_or_default());
         }
         Value::Array(items) => items.iter().for_each(|item| collect_variables(item, names)),
         Value::Object(fields) => fields

@@ -3,6 +3,8 @@
 //! One reader for Dockerfiles, build sections and Procfiles, so that they cannot disagree. It knows
 //! the operators that both compose and BuildKit know: `-`, `+` and `?`, each with or without `:`.
 
+use std::collections::BTreeSet;
+
 /// The value of a variable; `None` where it is not set.
 pub(crate) type Lookup<'l> = dyn FnMut(&str) -> Option<String> + 'l;
 
@@ -22,6 +24,57 @@ pub(crate) fn substitute(text: &str, lookup: &mut Lookup<'_>) -> Result<String, 
         rest = tail;
     }
     Ok(result + rest)
+}
+
+/// Fills in those variables only that have a value; the result is a text with variables again.
+pub(crate) fn fill_known(
+    text: &str,
+    known: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, String> {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        result.push_str(before);
+        if let Some(escaped) = after.strip_prefix('$') {
+            result.push_str("$$");
+            rest = escaped;
+            continue;
+        }
+        let mut first = None;
+        let mut lookup = |name: &str| {
+            first.get_or_insert_with(|| name.to_owned());
+            // Whoever has no value here is kept; until then any will do.
+            Some(known(name).map_or_else(|| "?".to_owned(), |value| value.replace('$', "$$")))
+        };
+        let fill = |word: &str, _: &mut Lookup<'_>| fill_known(word, known);
+        let (value, tail) = variable(after, &mut lookup, &fill)?;
+        let name = first.unwrap_or_default();
+        match known(&name) {
+            Some(_) => result.push_str(&value),
+            None => {
+                let source = &after[..after.len() - tail.len()];
+                let inner = source.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+                let operation = &inner.unwrap_or(source)[name.len()..];
+                let colon = usize::from(operation.starts_with(':'));
+                let (operator, word) = operation.split_at(operation.len().min(1 + colon));
+                let word = fill_known(word, known)?;
+                result.push_str(&format!("${{{name}{operator}{word}}}"));
+            }
+        }
+        rest = tail;
+    }
+    Ok(result + rest)
+}
+
+/// The names of all variables in a text.
+pub(crate) fn names(text: &str) -> Result<BTreeSet<String>, String> {
+    let mut names = BTreeSet::new();
+    substitute(text, &mut |name| {
+        names.insert(name.to_owned());
+        // Not empty: `${NAME:?}` would end the search.
+        Some(name.to_owned())
+    })?;
+    Ok(names)
 }
 
 /// What a variable stands for whose `$` was read, and what follows it; `fill` reads the text

@@ -13,6 +13,8 @@ use super::mmdebstrap::Mirrors;
 pub(crate) const ENGINE: [&str; 4] = ["docker.io", "docker-cli", "docker-buildx", "docker-compose"];
 /// What makes base images where no registry answers.
 pub(crate) const MMDEBSTRAP: &str = "mmdebstrap";
+/// What asks registries; program and package have one name.
+pub(crate) const CURL: &str = "curl";
 /// What gets the packages that style sheets load; program and package have one name.
 pub(crate) const NPM: &str = "npm";
 

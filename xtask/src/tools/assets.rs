@@ -10,8 +10,10 @@ use xshell::{Cmd, Shell, cmd};
 pub(crate) struct Places {
     pub(crate) program: PathBuf,
     pub(crate) state: PathBuf,
-    /// Where the packages lie, when the project has any.
-    pub(crate) packages: Option<PathBuf>,
+    /// Where packages are found by their names.
+    pub(crate) packages: Vec<PathBuf>,
+    /// Files that stay in the output besides what is built.
+    pub(crate) keep: Option<PathBuf>,
 }
 
 /// One call; the paths of the project are relative, so that what it says is too.
@@ -22,10 +24,12 @@ pub(crate) fn call<'s>(
     output: &str,
     action: &[&str],
 ) -> Cmd<'s> {
-    let Places { program, state, packages } = places;
+    let Places { program, state, packages, keep } = places;
     let load_path = packages.iter().flat_map(|path| [Path::new("--load-path"), path.as_path()]);
+    let keep = keep.iter().flat_map(|path| [Path::new("--keep"), path.as_path()]);
     cmd!(sh, "{program} {action...} --source {source} --output {output} --state {state}")
         .args(load_path)
+        .args(keep)
 }
 
 /// The answer to `build --json`.

@@ -89,15 +89,39 @@ pub(crate) fn restart<'s>(sh: &'s Shell, target: &Target, services: &[String]) -
     of(sh, target).args(["restart", "--no-deps"]).args(services)
 }
 
+/// Which lines of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// Those to come, too.
+    pub(crate) follow: bool,
+    /// At most so many of each service from before.
+    pub(crate) tail: Option<u32>,
+    /// A time, or an age such as `10m`.
+    pub(crate) since: Option<String>,
+    /// For [`parse_line`]: without colours, each with its time.
+    pub(crate) parsed: bool,
+}
+
 pub(crate) fn logs<'s>(
     sh: &'s Shell,
     target: &Target,
-    follow: bool,
-    tail: u32,
+    lines: &Lines,
     services: &[String],
 ) -> Cmd<'s> {
-    let follow = follow.then_some("--follow");
-    of(sh, target).arg("logs").args(follow).arg("--tail").arg(tail.to_string()).args(services)
+    let follow = lines.follow.then_some("--follow");
+    let tail = lines.tail.map(|tail| format!("--tail={tail}"));
+    let since = lines.since.as_ref().map(|since| format!("--since={since}"));
+    let parsed = lines.parsed.then_some(["--no-color", "--timestamps"]);
+    let parsed = parsed.into_iter().flatten();
+    of(sh, target).arg("logs").args(follow).args(tail).args(since).args(parsed).args(services)
+}
+
+/// A line of a log: service, time, text. `None` for what compose says itself.
+pub(crate) fn parse_line(line: &str) -> Option<(&str, &str, &str)> {
+    let (container, rest) = line.split_once(" | ")?;
+    let (service, number) = container.trim_end().rsplit_once('-')?;
+    let (time, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    (number.parse::<u32>().is_ok() && time.contains('T')).then_some((service, time, text))
 }
 
 pub(crate) fn shell<'s>(sh: &'s Shell, target: &Target, service: &str, terminal: bool) -> Cmd<'s> {
@@ -131,6 +155,8 @@ pub(crate) fn ps<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Container {
+    #[serde(rename = "ID", default)]
+    pub(crate) id: String,
     pub(crate) service: String,
     /// `running`, `exited`, `restarting`, …
     pub(crate) state: String,

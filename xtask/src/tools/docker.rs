@@ -41,6 +41,16 @@ pub(crate) fn parse_version(stdout: &str) -> Result<Version> {
     serde_json::from_str(stdout).context("can't read what `docker version` printed")
 }
 
+/// Asks the engine for the registries that it uses without TLS.
+pub(crate) fn registry_config(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker info --format '{{json .RegistryConfig}}'")
+}
+
+/// Where the engine keeps its images.
+pub(crate) fn data_directory(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker info --format '{{.DockerRootDir}}'")
+}
+
 pub(crate) fn buildx_version(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker buildx version")
 }
@@ -190,13 +200,48 @@ pub(crate) fn list_images<'s>(sh: &'s Shell, patterns: &[String]) -> Cmd<'s> {
 /// A container that is never started: a handle to read an image's files by.
 ///
 /// The command is a dummy: without one, an image that has none cannot be made a container of.
-pub(crate) fn create<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
-    cmd!(sh, "docker container create --network none {image} /dummy")
+pub(crate) fn create<'s>(sh: &'s Shell, name: &str, image: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container create --name {name} --network none {image} /dummy")
 }
 
 /// Writes all files of a container as an archive.
 pub(crate) fn export<'s>(sh: &'s Shell, container: &str, archive: &Path) -> Cmd<'s> {
     cmd!(sh, "docker container export --output {archive} {container}")
+}
+
+/// Runs a server in the background, which is gone when it ends, on a port of loopback that is free.
+pub(crate) fn serve<'s>(sh: &'s Shell, image: &str, port: &str, label: &str) -> Cmd<'s> {
+    let publish = format!("127.0.0.1:0:{port}");
+    cmd!(sh, "docker container run --detach --rm --publish {publish} --label {label} {image}")
+}
+
+/// Where a port of a container is published: `HOST:PORT`.
+pub(crate) fn published<'s>(sh: &'s Shell, container: &str, port: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container port {container} {port}")
+}
+
+/// A kind of thing that the engine keeps, and how to remove it whatever uses it.
+pub(crate) const KINDS: [(&str, &[&str], &[&str]); 3] = [
+    ("container", &["--all"], &["rm", "--force", "--volumes"]),
+    ("network", &[], &["rm"]),
+    ("volume", &[], &["rm", "--force"]),
+];
+
+/// Everything of a kind that has a label, an ID a line.
+pub(crate) fn labelled<'s>(sh: &'s Shell, kind: &str, more: &[&str], label: &str) -> Cmd<'s> {
+    let filter = format!("label={label}");
+    cmd!(sh, "docker {kind} ls {more...} --quiet --filter {filter}")
+}
+
+pub(crate) fn remove<'s>(sh: &'s Shell, kind: &str, how: &[&str], ids: &[&str]) -> Cmd<'s> {
+    cmd!(sh, "docker {kind} {how...} {ids...}")
+}
+
+/// Images of a registry that lie here under no tag, `NAME@DIGEST` a line.
+pub(crate) fn exact_images<'s>(sh: &'s Shell, registry: &str) -> Cmd<'s> {
+    let filter = format!("reference={registry}/**");
+    let format = "{{.Repository}}@{{.Digest}}";
+    cmd!(sh, "docker image ls --digests --filter {filter} --format {format}")
 }
 
 pub(crate) fn remove_container<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
@@ -272,21 +317,73 @@ pub(crate) fn run_alone<'s>(sh: &'s Shell, name: &str, image: &str, command: &[S
     )
 }
 
-/// The command by which a Debian image tells its packages: state, name and version of each.
-pub(crate) const LIST_PACKAGES: [&str; 4] =
-    ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${binary:Package} ${Version}\n"];
+/// A command in a container that runs.
+pub(crate) fn exec<'s>(sh: &'s Shell, container: &str, command: &[String]) -> Cmd<'s> {
+    cmd!(sh, "docker container exec {container} {command...}")
+}
 
-/// Package -> version of what is installed; what was removed and left its settings is not.
-pub(crate) fn parse_packages(stdout: &str) -> Result<BTreeMap<String, String>> {
+pub(crate) fn restart<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container restart {container}")
+}
+
+/// Starts a container that has ended, and waits until it has done so again: its exit code.
+pub(crate) fn start_attached<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container start --attach {container}")
+}
+
+/// Writes images with all they are made of as one archive.
+pub(crate) fn save<'s>(sh: &'s Shell, images: &[String], archive: &Path) -> Cmd<'s> {
+    cmd!(sh, "docker image save --output {archive} {images...}")
+}
+
+/// Copies a file out of a container, whether it runs or not.
+pub(crate) fn copy_file<'s>(sh: &'s Shell, container: &str, path: &str, target: &Path) -> Cmd<'s> {
+    let source = format!("{container}:{path}");
+    cmd!(sh, "docker container cp --quiet --follow-link {source} {target}")
+}
+
+/// Package -> version of what dpkg's status file says is installed; what was removed and left its
+/// settings is not. A package that several architectures can have at once is named with its own,
+/// as dpkg itself does.
+pub(crate) fn parse_dpkg(status: &str) -> Result<BTreeMap<String, String>> {
     let mut packages = BTreeMap::new();
-    for line in stdout.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [state, name, version] = words[..] else {
-            anyhow::bail!("dpkg-query printed {line:?}");
+    for paragraph in status.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+        let field = |name: &str| {
+            let mut lines = paragraph.lines().filter_map(|line| line.split_once(": "));
+            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
         };
-        if state == "installed" {
-            packages.insert(name.to_owned(), version.to_owned());
+        let name = field("Package").context("dpkg's status has a paragraph without a package")?;
+        if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
+            continue;
         }
+        let version = field("Version").with_context(|| format!("{name} has no version"))?;
+        let name = match (field("Multi-Arch"), field("Architecture")) {
+            (Some("same"), Some(architecture)) => format!("{name}:{architecture}"),
+            _ => name.to_owned(),
+        };
+        packages.insert(name, version.to_owned());
     }
     Ok(packages)
+}
+
+/// Package -> version of apk's list of what is installed: `P:` and `V:` of each paragraph.
+pub(crate) fn parse_apk(installed: &str) -> Result<BTreeMap<String, String>> {
+    let paragraphs = installed.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
+    let parse = |paragraph: &str| {
+        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name));
+        Some((field("P:")?.to_owned(), field("V:")?.to_owned()))
+    };
+    let parsed = paragraphs.map(|it| parse(it).context("apk's list has a package without a name"));
+    parsed.collect()
+}
+
+/// `ID-VERSION_ID` of os-release(5), or the ID alone; nothing where it has none.
+pub(crate) fn parse_os_release(text: &str) -> Option<String> {
+    let value = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = lines.find(|(key, _)| *key == name)?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    };
+    let id = value("ID")?;
+    Some(value("VERSION_ID").map_or(id.clone(), |version| format!("{id}-{version}")))
 }

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use xshell::{Cmd, Shell};
 
 use super::{
-    apt, assets, bake, cargo, compose, docker, mmdebstrap, npm, shell as shells, tar, words,
+    apt, assets, bake, cargo, compose, docker, git, mmdebstrap, npm, shell as shells, tar, words,
 };
 
 fn check(command: Cmd<'_>, expected: Expect) {
@@ -176,7 +176,8 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
     let mut places = assets::Places {
         program: "/x/target/debug/assets".into(),
         state: ".stevedore/assets".into(),
-        packages: None,
+        packages: Vec::new(),
+        keep: None,
     };
     let sh = &shell();
     check(
@@ -185,11 +186,12 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
             "/x/target/debug/assets build --dry-run --source app/assets --output app/dist --state .stevedore/assets"
         ],
     );
-    places.packages = Some(".stevedore/packages".into());
+    places.packages = vec![".stevedore/packages/bootstrap@5.3.8".into()];
+    places.keep = Some(".stevedore/kept".into());
     check(
         assets::call(sh, &places, "app/assets", "app/dist", &["check"]),
         expect![
-            "/x/target/debug/assets check --source app/assets --output app/dist --state .stevedore/assets --load-path .stevedore/packages"
+            "/x/target/debug/assets check --source app/assets --output app/dist --state .stevedore/assets --load-path .stevedore/packages/bootstrap@5.3.8 --keep .stevedore/kept"
         ],
     );
     check(
@@ -240,4 +242,57 @@ fn gates_are_programs_with_words_and_no_shell() {
             "docker container run --rm --init --name q --network none --entrypoint app sha256:1 variables"
         ],
     );
+}
+
+#[test]
+fn git_reads_releases_out_of_their_tags() {
+    let sh = &shell();
+    check(
+        git::references(sh),
+        expect![[
+            r#"git for-each-ref "--format=%(objectname) %(refname) %(*objectname)" refs/heads/ refs/tags/ refs/remotes/"#
+        ]],
+    );
+    check(
+        git::blob(sh, "refs/tags/v1.0.0:releases/1.0.0.json"),
+        expect!["git cat-file blob refs/tags/v1.0.0:releases/1.0.0.json"],
+    );
+    check(
+        git::find_file(sh, "refs/tags/v1.0.0", "releases/1.0.0.json"),
+        expect!["git ls-tree --name-only refs/tags/v1.0.0 -- releases/1.0.0.json"],
+    );
+    check(
+        git::subjects(sh, Some("0a"), "1b"),
+        expect![[
+            r#"git log --no-show-signature --no-decorate --no-color --encoding=UTF-8 "--format=%h %s" --abbrev=12 --end-of-options 0a..1b --"#
+        ]],
+    );
+    check(
+        git::places(sh),
+        expect![
+            "git rev-parse --path-format=absolute --git-common-dir --show-toplevel --is-shallow-repository --show-prefix"
+        ],
+    );
+    let references = git::parse_references("1b refs/heads/main \n2c refs/tags/v1.0.0 1b\n");
+    assert_eq!(references["refs/heads/main"].target, None);
+    assert_eq!(references["refs/tags/v1.0.0"].target.as_deref(), Some("1b"));
+    let places = git::parse_places("/x y/.git\n/x y\ntrue\n\n").unwrap();
+    assert_eq!((places.top.as_str(), places.shallow, places.prefix.as_str()), ("/x y", true, ""));
+    assert!(git::parse_places("").is_err());
+}
+
+#[test]
+fn packages_are_what_the_managers_have_written_down() {
+    let dpkg = "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1\n\
+        Description: a shell\n Version: of no package\n\n\
+        Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\n\
+        Version: 2.41-12\n\n\
+        Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
+        Package: half\nStatus: install ok half-installed\nVersion: 1\n";
+    expect![[r#"{"bash": "5.2-1", "libc6:amd64": "2.41-12"}"#]]
+        .assert_eq(&format!("{:?}", docker::parse_dpkg(dpkg).unwrap()));
+    let apk = "C:Q1abc=\nP:musl\nV:1.2.5-r9\nA:x86_64\n\nP:ssl_client\nV:1.37.0-r12\n\n";
+    expect![[r#"{"musl": "1.2.5-r9", "ssl_client": "1.37.0-r12"}"#]]
+        .assert_eq(&format!("{:?}", docker::parse_apk(apk).unwrap()));
+    assert!(docker::parse_dpkg("nonsense\n").is_err() && docker::parse_apk("P:only\n").is_err());
 }

@@ -294,3 +294,37 @@ fn other_targets_are_other_outputs() {
     project.file("assets.toml", "# The same.\ntargets = [\"safari >= 14\"]").build();
     assert_eq!(project.state(), "fresh   dist");
 }
+
+#[test]
+fn what_is_kept_lies_beside_what_is_built_until_nobody_keeps_it() {
+    let old = Project::with_everything();
+    old.build();
+    let (before, manifest) = (old.dist(), old.output("manifest.json"));
+    let project = Project::with_everything();
+    project.file("_colors.scss", "$ink: #fff;\n").build();
+    let (plain, kept) = (project.dist(), old.path("dist").display().to_string());
+    let keep = |action: &[&str]| project.run(&[action, &["--keep", &kept]].concat()).succeeds();
+
+    let style = old.name("style.scss");
+    let stale = keep(&["build", "--dry-run"]).stdout;
+    assert!(stale.contains("which is kept, is new"), "{stale}");
+    keep(&["build"]);
+    let both = project.dist();
+    assert_eq!(both[&style], before[&style]);
+    assert!(before.keys().chain(plain.keys()).all(|name| both.contains_key(name)));
+    assert!(plain.iter().all(|(name, bytes)| both[name] == *bytes), "the manifest among them");
+    assert_ne!(both["manifest.json"], manifest);
+    let stamps = project.stamps();
+    assert_eq!(keep(&["build"]).stdout, "fresh   dist\n");
+    assert_eq!(project.stamps(), stamps);
+
+    fs::remove_file(project.path("dist").join(&style)).unwrap();
+    keep(&["build"]);
+    assert_eq!(project.dist(), both);
+    fs::write(old.path("dist").join(&style), "another").unwrap();
+    assert!(keep(&["build", "--dry-run"]).stdout.contains("which is kept, changed"));
+    project.build();
+    assert_eq!(project.dist(), plain);
+    let answer = project.run(&["build", "--keep", "dist"]);
+    assert!(answer.stderr.contains("dist must not lie in dist"), "{}", answer.stderr);
+}

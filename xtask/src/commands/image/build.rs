@@ -11,7 +11,7 @@ use fingerprint::short;
 use fingerprint::stage::Moved;
 
 use super::plan::{self, Plan, Planned, Request};
-use super::{builder, external, share};
+use super::{builder, external, last, leftovers, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::commands::assets;
 use crate::ctx::Ctx;
@@ -71,9 +71,13 @@ fn rounds(
     outcomes: &mut BTreeMap<String, Outcome>,
 ) -> Result<Plan> {
     // Held from the first look at what a builder left until the last.
-    let lock = plan.dirty().next().map(|_| ctx.lock("build")).transpose()?;
+    let lock = match plan.dirty().next() {
+        Some(_) => Some(ctx.lock("build")?),
+        None if leftovers::has_directories(ctx) => ctx.lock_if_free("build")?,
+        None => None,
+    };
     if let Some(lock) = &lock {
-        builder::sweep(ctx);
+        leftovers::sweep(ctx);
         if lock.waited {
             plan = plan::plan(ctx, request)?;
         }
@@ -95,9 +99,6 @@ fn rounds(
             bail!("the project changes faster than its images are built ({})", moved.join("; "));
         }
         build_dirty(ctx, request, &plan, outcomes)?;
-        if ctx.dry_run {
-            return Ok(plan);
-        }
         plan = plan::plan(ctx, request)?;
         for planned in plan.dirty() {
             let (image, reason) = (&planned.recipe.image, planned.reason());
@@ -107,7 +108,7 @@ fn rounds(
     if cache == Cache::Write {
         share::push(ctx, request, &plan, &refused)?;
     }
-    plan::record_fresh(ctx, request, &plan)?;
+    last::record_fresh(ctx, request, &plan)?;
     Ok(plan)
 }
 

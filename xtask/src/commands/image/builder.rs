@@ -13,7 +13,7 @@ use fingerprint::sha256;
 use fingerprint::stage::{self, Moved};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
-use super::{destroy, external, inputs, verify};
+use super::{destroy, external, inputs, last, leftovers, verify};
 use crate::commands::doctor;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -21,12 +21,13 @@ use crate::tools::bake;
 
 /// How much of a step's heading is shown, in characters.
 const STEP_WIDTH: usize = 100;
-/// Where builds have their directories, below the tool's state.
-const DIRECTORY: &str = "build";
 /// Most images in one call: an engine that is asked for hundreds at once forgets some and fails.
 pub(crate) const MOST: usize = 50;
 /// The secret by which a build step that talks TLS gets this machine's certificates.
 const CERTIFICATES: &str = "certificates";
+
+/// OCI's annotation for what an image is called by people.
+const LABEL_TITLE: &str = "org.opencontainers.image.title";
 
 /// Most lines of a failed step that are shown, the last ones.
 const LINES: usize = 150;
@@ -86,11 +87,9 @@ pub(crate) fn build(ctx: &Ctx, request: &Request, images: &[&Planned]) -> Result
     let names: Vec<&str> = images.iter().map(|planned| planned.recipe.image.as_str()).collect();
     let built = run(ctx, cmd, &names.join(", "));
     let result = built.and_then(|()| {
-        if request.verified && !ctx.dry_run {
-            for planned in images {
-                let name = building(ctx, request, planned, &workshop);
-                verify::check(ctx, planned, &name, &workshop)?;
-            }
+        for planned in images.iter().filter(|_| request.verified) {
+            let name = building(ctx, request, planned, &workshop);
+            verify::check(ctx, planned, &name, &workshop, &definition)?;
         }
         seal(ctx, request, images, &workshop)
     });
@@ -124,17 +123,6 @@ fn salvage(
     }
 }
 
-/// Removes what builds left behind that were killed; for who holds the lock.
-pub(crate) fn sweep(ctx: &Ctx) {
-    if ctx.dry_run {
-        return;
-    }
-    let leftovers = std::fs::read_dir(ctx.state().join(DIRECTORY)).into_iter().flatten().flatten();
-    for leftover in leftovers {
-        let _ = std::fs::remove_dir_all(leftover.path());
-    }
-}
-
 /// A directory for one build, gone afterwards.
 pub(crate) struct Workshop {
     directory: Option<tempfile::TempDir>,
@@ -143,13 +131,8 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     fn open(ctx: &Ctx) -> Result<Workshop> {
-        let parent = ctx.state().join(DIRECTORY);
-        ctx.state_directory(&parent)?;
-        let directory = match ctx.dry_run {
-            true => None,
-            false => Some(tempfile::Builder::new().prefix("build-").tempdir_in(&parent)?),
-        };
-        Ok(Workshop { directory, fallback: parent })
+        let directory = if ctx.dry_run { None } else { Some(leftovers::directory(ctx)?) };
+        Ok(Workshop { directory, fallback: leftovers::directories(ctx) })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -177,9 +160,9 @@ impl Workshop {
     }
 }
 
-/// Every [`building`] tag of this checkout begins like this.
+/// Every [`building`] tag of this checkout begins like this, those of its releases too.
 pub(crate) fn building_tag(ctx: &Ctx) -> String {
-    let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
+    let checkout = sha256(ctx.common().as_os_str().as_encoded_bytes());
     format!("building-{}-", &checkout[..12])
 }
 
@@ -258,7 +241,12 @@ fn target(
         target: recipe.target.clone(),
         args: recipe.args.clone(),
         contexts,
-        labels: BTreeMap::from([(LABEL_FINGERPRINT.into(), unfinished)]),
+        labels: BTreeMap::from([
+            (LABEL_FINGERPRINT.into(), unfinished),
+            // Of its own, since one from its base would be inherited. No version: a release does
+            // not change an image.
+            (LABEL_TITLE.into(), format!("{}/{}", request.stack.name, recipe.image)),
+        ]),
         platforms: vec![planned.inputs.platform.clone()],
         tags: vec![building(ctx, request, planned, workshop)],
         output: vec!["type=docker".into()],
@@ -365,6 +353,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
     ctx.run(cmd).map_err(|error| explain_failure(ctx, error, &[]))?;
     destroy::remove(ctx, &names)?;
     if ctx.dry_run {
+        images.iter().for_each(|planned| ctx.pretend(&planned.reference));
         return Ok(());
     }
     for planned in images {
@@ -372,7 +361,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         if request.verified {
             plan::remember_verified(ctx, &planned.fingerprint, &content)?;
         }
-        plan::record(ctx, request, planned, content)?;
+        last::record(ctx, request, planned, content)?;
     }
     Ok(())
 }

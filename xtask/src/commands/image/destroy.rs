@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::builder;
+use super::last;
 use super::plan::{self, Request};
 use crate::cli::ImageDestroy;
 use crate::ctx::{Ctx, QUESTION};
@@ -22,7 +23,7 @@ impl ImageDestroy {
         let mut references: Vec<String> = Vec::new();
         for planned in plan.images.iter().filter(|planned| wanted(&planned.recipe.image)) {
             let image = &planned.recipe.image;
-            let last = plan::last_record(ctx, &request.facts.name, image);
+            let last = last::last_record(ctx, &request.facts.name, image);
             let last = last.map(|last| plan::reference(&request.stack, image, &last.fingerprint));
             references.push(planned.reference.clone());
             references.extend(last.filter(|last| *last != planned.reference));

@@ -51,13 +51,13 @@ pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, Strin
 }
 
 fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
-    ctx.state().join(DIRECTORY).join(&lock.epoch)
+    ctx.common().join(DIRECTORY).join(&lock.epoch)
 }
 
 /// The private names of all bases that this checkout ever had.
 pub(crate) fn got_here(ctx: &Ctx) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let files = std::fs::read_dir(ctx.state().join(DIRECTORY)).into_iter().flatten().flatten();
+    let files = std::fs::read_dir(ctx.common().join(DIRECTORY)).into_iter().flatten().flatten();
     for file in files {
         let epoch = file.file_name().to_string_lossy().into_owned();
         let Ok(text) = std::fs::read(file.path()) else { continue };
@@ -75,6 +75,10 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
         return Ok(planned.clone());
     }
     let reference = reference(name, &lock.epoch);
+    if ctx.pretends(&reference) {
+        let digest = lock.external.get(name).and_then(|external| external.digest.clone());
+        return Ok(External { content: pending, digest });
+    }
     let mut digest = lock.external.get(name).and_then(|external| external.digest.clone());
     let present = !inspect(ctx, std::slice::from_ref(&reference))?.is_empty();
     if !present {
@@ -93,6 +97,7 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
         }
     }
     if ctx.dry_run && !present {
+        ctx.pretend(&reference);
         return Ok(External { content: pending, digest });
     }
     let found = inspect(ctx, std::slice::from_ref(&reference))?;

@@ -132,18 +132,18 @@ fn read_tree(ctx: &Ctx, recipe: &Recipe, ignore: &Ignore, paranoid: bool) -> Res
     };
     let state = ctx.state();
     let path = cache_path(ctx, recipe, "source");
-    let walk = Walk { root: &root, ignore, leave_out: Some(&state), exact_modes: false };
+    let walk = Walk { root: &root, ignore, leave_out: Some(state), exact_modes: false };
     // Where it cannot be made, nothing is remembered.
-    let _ = ctx.state_directory(&state);
+    let _ = ctx.state_directory(state);
     let cache = StatCache::load(&path, &root);
-    let walked = walk.read(&cache, Some(&state))?;
+    let walked = walk.read(&cache, Some(state))?;
     if !paranoid {
         if let Some(bytes) = walked.cache {
             ctx.remember(&path, &bytes);
         }
         return Ok(walked.tree);
     }
-    let hashed = walk.read(&StatCache::empty(&root), Some(&state))?;
+    let hashed = walk.read(&StatCache::empty(&root), Some(state))?;
     let wrong = fingerprint::stage::received_differences(&hashed.tree, &walked.tree);
     if !wrong.is_empty() {
         ctx.warn(format_args!(

@@ -4,7 +4,6 @@
 //! behind it says the same of itself. The inputs of the last build are kept only to say why not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -12,6 +11,7 @@ use fingerprint::{Inputs, Record, reason};
 
 use super::external;
 use super::inputs::{self, Files};
+use super::last;
 use crate::commands::env::{self, Facts};
 use crate::commands::{assets, doctor};
 use crate::ctx::{Ctx, QUESTION};
@@ -93,15 +93,20 @@ pub(crate) struct Planned {
     pub(crate) reference: String,
     /// The image, when it is fresh.
     pub(crate) found: Option<docker::Image>,
-    /// A dry run would have it by now, from the registry.
-    pub(crate) pulled: bool,
+    /// A dry run would have it by now.
+    pub(crate) pretended: bool,
     /// Why it is not fresh, in words, most telling first; empty when it is.
     pub(crate) reasons: Vec<String>,
 }
 
 impl Plan {
     pub(crate) fn dirty(&self) -> impl Iterator<Item = &Planned> {
-        self.images.iter().filter(|planned| planned.found.is_none() && !planned.pulled)
+        self.images.iter().filter(|planned| planned.found.is_none() && !planned.pretended)
+    }
+
+    /// Image -> its ID; in a dry run it may not be known yet.
+    pub(crate) fn ids(&self) -> BTreeMap<String, String> {
+        self.images.iter().map(|it| (it.recipe.image.clone(), it.id())).collect()
     }
 
     pub(crate) fn of(&self, image: &str) -> Option<&Planned> {
@@ -194,6 +199,22 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
     }
 }
 
+/// The images of an environment from its files alone, with given external bases; no engine is
+/// asked, so none of them is found.
+pub(crate) fn from_files(
+    ctx: &Ctx,
+    request: &Request,
+    platform: &str,
+    contents: &BTreeMap<String, String>,
+) -> Result<Vec<Planned>> {
+    let Request { facts, stack, lock, .. } = request;
+    let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
+    let recipes = select(recipes, &request.only)?;
+    let files: Result<Vec<Files>> =
+        recipes.iter().map(|recipe| inputs::read(ctx, recipe, request.paranoid)).collect();
+    Ok(fingerprint_all(request, &recipes, &files?, platform, contents))
+}
+
 /// Reference -> image, for those that exist.
 pub(crate) fn inspect(ctx: &Ctx, references: &[String]) -> Result<BTreeMap<String, docker::Image>> {
     let questions = references.chunks(REFERENCES).map(|part| docker::inspect_images(&ctx.sh, part));
@@ -251,55 +272,11 @@ fn fingerprint_all(
             ignore: files.ignore_hash(),
             fingerprint,
             found: None,
-            pulled: false,
+            pretended: false,
             reasons: Vec::new(),
         });
     }
     images
-}
-
-/// Where the inputs of the last build of an image are kept.
-pub(crate) fn record_path(ctx: &Ctx, environment: &str, image: &str) -> PathBuf {
-    ctx.state().join(environment).join("inputs").join(image)
-}
-
-/// Keeps the inputs that an image has, to say later what has changed since.
-pub(crate) fn record(
-    ctx: &Ctx,
-    request: &Request,
-    planned: &Planned,
-    content: String,
-) -> Result<()> {
-    let record = Record {
-        fingerprint: planned.fingerprint.clone(),
-        content,
-        ignore: planned.ignore.clone(),
-        inputs: planned.inputs.clone(),
-    };
-    let path = record_path(ctx, &request.facts.name, &planned.recipe.image);
-    ctx.write_cache(&path, record.text()?.as_bytes())
-}
-
-/// Keeps the inputs of what is fresh without having been built last: pulled, or gone back to.
-pub(crate) fn record_fresh(ctx: &Ctx, request: &Request, plan: &Plan) -> Result<()> {
-    for planned in &plan.images {
-        let Some(found) = &planned.found else { continue };
-        let path = record_path(ctx, &request.facts.name, &planned.recipe.image);
-        let mut first = String::new();
-        let file = std::fs::File::open(path).map(BufReader::new);
-        let known = file.and_then(|mut file| file.read_line(&mut first)).is_ok()
-            && Record::claim(&first).as_ref() == Some(&planned.fingerprint);
-        if !known {
-            record(ctx, request, planned, found.content())?;
-        }
-    }
-    Ok(())
-}
-
-/// The inputs of the last build of an image, where they are known.
-pub(crate) fn last_record(ctx: &Ctx, environment: &str, image: &str) -> Option<Record> {
-    let text = std::fs::read_to_string(record_path(ctx, environment, image)).ok()?;
-    Record::parse(&text).ok()
 }
 
 /// The tag that exists only for what was built from exactly these inputs.
@@ -315,6 +292,10 @@ fn judge(
     files: &Files,
     found: Option<docker::Image>,
 ) {
+    if ctx.pretends(&planned.reference) {
+        planned.pretended = true;
+        return;
+    }
     if let Some(reason) = request.stale_assets.as_ref().filter(|_| files.hold(OUTPUT)) {
         planned.reasons = vec![format!("{reason}, so {OUTPUT} is made anew")];
         return;
@@ -329,7 +310,7 @@ fn judge(
         }
         return;
     }
-    planned.reasons = match last_record(ctx, &request.facts.name, &planned.recipe.image) {
+    planned.reasons = match last::last_record(ctx, &request.facts.name, &planned.recipe.image) {
         None => vec!["never built here".into()],
         Some(last) if last.fingerprint == planned.fingerprint => vec!["the image is gone".into()],
         Some(last) => differences(planned, files, &last),
@@ -363,7 +344,7 @@ pub(crate) fn remember_verified(ctx: &Ctx, fingerprint: &str, content: &str) -> 
 /// A file whose name says it all: of one build, whichever the environment.
 fn verified_path(ctx: &Ctx, fingerprint: &str, content: &str) -> PathBuf {
     let content = content.trim_start_matches("sha256:");
-    ctx.state().join("verified").join(format!("{fingerprint}-{content}"))
+    ctx.common().join("verified").join(format!("{fingerprint}-{content}"))
 }
 
 /// What differs between an image's last build and today, in words.
@@ -376,4 +357,18 @@ fn differences(planned: &Planned, files: &Files, last: &Record) -> Vec<String> {
         new_rules: changed.then_some((&files.ignore_name, &files.ignore)),
     };
     reason::differences(&last.inputs, &planned.inputs, &place)
+}
+
+/// Whether the engine has an image by its ID.
+pub(crate) fn exists(ctx: &Ctx, id: &str) -> Result<bool> {
+    Ok(id_of(ctx, id)?.is_some())
+}
+
+/// The ID of an image in the engine, by any of its names.
+pub(crate) fn id_of(ctx: &Ctx, name: &str) -> Result<Option<String>> {
+    let answer = ctx.ask(docker::inspect_images(&ctx.sh, &[name.to_owned()]), QUESTION)?;
+    if !answer.status.success() && !docker::lacks_images(&answer.stderr) {
+        doctor::require_engine(ctx)?;
+    }
+    Ok(docker::parse_images(&answer.stdout)?.pop().map(|image| image.id))
 }

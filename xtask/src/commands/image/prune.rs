@@ -16,7 +16,8 @@ use super::plan::{self, Plan, Request};
 use crate::cli::ImagePrune;
 use crate::commands::test;
 use crate::ctx::Ctx;
-use crate::project::{Project, release};
+use crate::project::Project;
+use crate::release::version;
 use crate::tools::docker;
 
 impl ImagePrune {
@@ -44,7 +45,7 @@ impl ImagePrune {
         let listed: Vec<(&str, &str)> =
             listed.lines().filter_map(|line| line.split_once(' ')).collect();
         let references: Vec<&str> = listed.iter().map(|(_, reference)| *reference).collect();
-        let releases = release::newest(&references, self.releases);
+        let releases = version::newest(&references, self.releases);
         // Under all of its names, so that the release can be checked out and is fresh.
         let of_releases: BTreeSet<&str> =
             listed.iter().filter(|(_, name)| releases.contains(name)).map(|(id, _)| *id).collect();
@@ -75,7 +76,7 @@ fn add(
 /// Whether this tool has set a name; any other was set by somebody for a purpose of theirs.
 fn is_ours(reference: &str, building: &str) -> bool {
     let tag = reference.rsplit(':').next().unwrap_or_default();
-    tag.starts_with("f-") || tag.starts_with(building) || release::is_version(tag)
+    tag.starts_with("f-") || tag.starts_with(building) || version::of_image_tag(tag).is_some()
 }
 
 fn remove(ctx: &Ctx, references: Vec<String>) -> Result<()> {

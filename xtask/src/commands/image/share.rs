@@ -10,42 +10,10 @@ use anyhow::{Context, Result};
 
 use super::destroy;
 use super::plan::{self, Plan, Planned, Request};
-use crate::cli::{Cache, ImagePull};
+use crate::cli::Cache;
 use crate::ctx::{Ctx, REGISTRY};
 use crate::exit;
 use crate::tools::{bake, docker};
-
-impl ImagePull {
-    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut request = Request::question(ctx, &self.environment)?;
-        request.only = self.images;
-        check(&request, Cache::Read)?;
-        let plan = plan::plan(ctx, &request)?;
-        let plan = pull_dirty(ctx, &request, plan, &mut BTreeSet::new(), &mut |_, _| {})?;
-        for planned in &plan.images {
-            let status = if planned.found.is_some() { "here" } else { "missing" };
-            let (image, fingerprint) = (&planned.recipe.image, &planned.fingerprint);
-            match ctx.json {
-                true => ctx.event(&serde_json::json!({
-                    "event": "image", "image": image, "fingerprint": fingerprint, "status": status,
-                }))?,
-                false => ctx.print(format_args!(
-                    "{status:7} {image} {}",
-                    fingerprint::short(fingerprint)
-                ))?,
-            }
-        }
-        match plan.dirty().count() {
-            0 => Ok(()),
-            _ if ctx.dry_run => Ok(()),
-            count => Err(exit::missing(format!(
-                "the registry lacks {count} of these images; build them with `cargo xtask image \
-                 build {}`",
-                request.facts.name
-            ))),
-        }
-    }
-}
 
 /// Refuses to share where the environment names no registry.
 pub(crate) fn check(request: &Request, cache: Cache) -> Result<()> {
@@ -120,7 +88,8 @@ pub(crate) fn pull_dirty(
         if ctx.dry_run {
             ctx.run(docker::tag(&ctx.sh, &remote, &planned.reference))?;
             pulled(planned, 0.0);
-            planned.pulled = true;
+            ctx.pretend(&planned.reference);
+            planned.pretended = true;
             continue;
         }
         let mut found = plan::inspect(ctx, std::slice::from_ref(&remote))?;

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
+use super::packages::packages_of;
 use super::plan::{self, Plan, Request};
 use super::{build, external};
 use crate::cli::{Cache, ImageUpdate};
-use crate::commands::{doctor, env, parity};
+use crate::commands::{doctor, env};
 use crate::ctx::Ctx;
 use crate::project::image::recipes;
 use crate::project::lock::{self, Lock};
@@ -80,7 +81,7 @@ fn packages(ctx: &Ctx, plan: &Plan) -> Result<Packages> {
         let Some(found) = &planned.found else {
             continue;
         };
-        let list = parity::packages_of(ctx, &found.id)?;
+        let list = packages_of(ctx, &found.id)?.installed().clone();
         let target = planned.recipe.target.as_deref().map(|target| format!(" ({target})"));
         all.insert(format!("{}{}", planned.recipe.image, target.unwrap_or_default()), list);
     }

@@ -14,6 +14,7 @@ use fingerprint::tree::{Entry, Kind, escape};
 use fingerprint::{Tree, received, stage};
 
 use super::builder::Workshop;
+use super::leftovers;
 use super::plan::Planned;
 use crate::ctx::Ctx;
 use crate::project::dockerfile;
@@ -48,9 +49,13 @@ pub(crate) fn targets(
             output: vec![format!("type=tar,dest={}", archive.display())],
             ..bake::Target::default()
         };
-        looks.push((format!("{kind}_{}", recipe.image), look));
+        looks.push((target_name(kind, planned), look));
     }
     Ok(looks)
+}
+
+fn target_name(kind: &str, planned: &Planned) -> String {
+    format!("{kind}_{}", planned.recipe.image)
 }
 
 fn archive(workshop: &Workshop, kind: &str, planned: &Planned) -> std::path::PathBuf {
@@ -58,8 +63,20 @@ fn archive(workshop: &Workshop, kind: &str, planned: &Planned) -> std::path::Pat
 }
 
 /// Compares what came out of it. A context that was not received as it was hashed is an error.
-pub(crate) fn check(ctx: &Ctx, planned: &Planned, built: &str, workshop: &Workshop) -> Result<()> {
+pub(crate) fn check(
+    ctx: &Ctx,
+    planned: &Planned,
+    built: &str,
+    workshop: &Workshop,
+    definition: &bake::Definition,
+) -> Result<()> {
     let image = &planned.recipe.image;
+    if ctx.dry_run {
+        if definition.target.contains_key(&target_name("direct", planned)) {
+            read_image(ctx, built, &workshop.path(&format!("image-{image}.tar")))?;
+        }
+        return Ok(());
+    }
     let got = received::read(&archive(workshop, "received", planned))?;
     let differences = stage::received_differences(&planned.inputs.tree, &got);
     if !differences.is_empty() {
@@ -129,11 +146,14 @@ fn compare_with_image(
 
 /// All files of an image, by way of a container that never runs.
 fn read_image(ctx: &Ctx, image: &str, archive: &Path) -> Result<Tree> {
-    let container = ctx.read(docker::create(&ctx.sh, image))?;
-    let container = container.trim();
-    let exported = ctx.run(docker::export(&ctx.sh, container, archive));
-    ctx.run(docker::remove_container(&ctx.sh, container))?;
+    let container = leftovers::name(ctx)?;
+    ctx.run(docker::create(&ctx.sh, &container.text, image))?;
+    let exported = ctx.run(docker::export(&ctx.sh, &container.text, archive));
+    ctx.run(docker::remove_container(&ctx.sh, &container.text))?;
     exported?;
+    if ctx.dry_run {
+        return Ok(Tree::default());
+    }
     let tree = received::read(archive)?;
     std::fs::remove_file(archive)?;
     Ok(tree)

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use fingerprint::short;
 
+use super::last;
 use super::plan::{self, Request};
 use crate::cli::ImageWhy;
 use crate::ctx::Ctx;
@@ -20,7 +21,7 @@ impl ImageWhy {
                 "status": status, "reasons": planned.reasons,
             }));
         }
-        let last = plan::last_record(ctx, &request.facts.name, &self.image);
+        let last = last::last_record(ctx, &request.facts.name, &self.image);
         let id = short(&planned.fingerprint);
         match (&planned.found, last) {
             (Some(image), _) => ctx.print(format_args!("fresh {id}: {}", image.id))?,

@@ -317,3 +317,24 @@ fn direct_copies_are_those_of_the_context_alone() {
     assert_eq!(direct_copies("FROM a\nRUN x\n", None), Ok(None));
     assert!(direct_copies("FROM a\nONBUILD RUN x\n", None).is_err());
 }
+
+#[test]
+fn what_a_target_reads_of_its_context_is_known() {
+    let text = "FROM a AS dependencies\nCOPY Cargo.toml ./Cargo.lock /app/\n\
+        FROM dependencies AS dev\nRUN --mount=type=cache,target=/t \
+        --mount=source=tools,target=/x x\n\
+        FROM dependencies AS prod\nCOPY [\"src\", \"/src\"]\nCOPY assets/*.css conf/a?.toml /x/\n\
+        FROM a AS all\nADD --chown=1 . /x\n\
+        FROM a AS odd\nCOPY $WHAT/x /x\nADD https://example.com/x /x\nCOPY <<EOF /x\nEOF\n\
+        RUN --mount=target=/x x\n\
+        FROM a AS none\nCOPY --from=b /x /x\nRUN --mount=from=b,target=/y x\n";
+    let reads = |target: &str| {
+        let found = parse(text, Some(target), &BTreeMap::new()).unwrap().reads;
+        found.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(reads("dev"), "Cargo.lock Cargo.toml tools");
+    assert_eq!(reads("prod"), "Cargo.lock Cargo.toml assets conf src");
+    assert_eq!(reads("all"), ".");
+    assert_eq!(reads("odd"), ".");
+    assert_eq!(reads("none"), "");
+}

@@ -1,0 +1,161 @@
+//! `image pull`: images out of the registry: those that this checkout would build, those that
+//! somebody published of an environment, or those of a release, exactly.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use fingerprint::short;
+
+use super::plan::{self, LABEL_FINGERPRINT, Planned, Request};
+use super::{destroy, share};
+use crate::cli::{Cache, ImagePull};
+use crate::commands::publish::images::{Shelf, There};
+use crate::commands::registry::{self, Registry};
+use crate::commands::releases;
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::release::record::Record;
+use crate::release::version;
+use crate::tools::docker;
+
+impl ImagePull {
+    pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        match version::parse(&self.what) {
+            Ok(version) => release(ctx, &version, &self.images),
+            Err(_) => environment(ctx, &self.what, self.images),
+        }
+    }
+}
+
+/// What a checkout needs, under the fingerprints of its own files; of what nobody has shared, what
+/// was published under the environment's name.
+fn environment(ctx: &Ctx, name: &str, images: Vec<String>) -> Result<()> {
+    let mut request = Request::question(ctx, name)?;
+    request.only = images;
+    share::check(&request, Cache::Read)?;
+    let plan = plan::plan(ctx, &request)?;
+    let plan = share::pull_dirty(ctx, &request, plan, &mut BTreeSet::new(), &mut |_, _| {})?;
+    let mut missing = 0;
+    let mut registry = None;
+    for planned in &plan.images {
+        let image = &planned.recipe.image;
+        if planned.found.is_some() {
+            report(ctx, "here", image, &planned.fingerprint)?;
+            continue;
+        }
+        let repository = request.facts.environment.registry.repository.as_deref();
+        if registry.is_none() {
+            registry = Some(registry::open(ctx, repository.unwrap_or_default())?);
+        }
+        let found = match &registry {
+            Some(registry) => published(ctx, &request, registry, planned)?,
+            None => None,
+        };
+        match found {
+            Some(fingerprint) => report(ctx, "other", image, &fingerprint)?,
+            None => report(ctx, "missing", image, &planned.fingerprint)?,
+        }
+        missing += 1;
+    }
+    match missing {
+        0 => Ok(()),
+        _ if ctx.dry_run => Ok(()),
+        count => Err(exit::missing(format!(
+            "the registry lacks {count} of these images as this checkout would build them; build \
+             them with `cargo xtask image build {name}` (what was published from other files is \
+             here as IMAGE:{name})"
+        ))),
+    }
+}
+
+fn report(ctx: &Ctx, status: &str, image: &str, fingerprint: &str) -> Result<()> {
+    match ctx.json {
+        true => ctx.event(&serde_json::json!({
+            "event": "image", "image": image, "fingerprint": fingerprint, "status": status,
+        })),
+        false => ctx.print(format_args!("{status:7} {image} {}", short(fingerprint))),
+    }
+}
+
+/// Gets what was published under an environment's name, as `IMAGE:ENV`: its fingerprint.
+fn published(
+    ctx: &Ctx,
+    request: &Request,
+    registry: &Registry<'_>,
+    planned: &Planned,
+) -> Result<Option<String>> {
+    let environment = &request.facts.name;
+    let path = format!("{}/{}", request.stack.name, planned.recipe.image);
+    let Some(manifest) = registry.manifest(&path, environment)? else { return Ok(None) };
+    let repository = request.facts.environment.registry.repository.as_deref().unwrap_or_default();
+    let remote = format!("{repository}/{path}@{}", manifest.digest);
+    let here = format!("{path}:{environment}");
+    ctx.run(docker::pull(&ctx.sh, &remote))?;
+    ctx.run(docker::tag(&ctx.sh, &remote, &here))?;
+    destroy::remove(ctx, &[remote])?;
+    if ctx.dry_run {
+        return Ok(None);
+    }
+    let found = plan::inspect(ctx, std::slice::from_ref(&here))?;
+    let image = found.get(&here).context("a pulled image is gone again")?;
+    Ok(Some(image.label(LABEL_FINGERPRINT).unwrap_or_default().to_owned()))
+}
+
+/// The images of a release, as they were recorded; their names are its version.
+fn release(ctx: &Ctx, version: &semver::Version, only: &[String]) -> Result<()> {
+    let record = releases::load(ctx, version)?;
+    let known = record.images.keys().cloned().collect();
+    only.iter().try_for_each(|image| crate::project::known("image", image, &known))?;
+    let wanted = |image: &&String| only.is_empty() || only.contains(image);
+    let mut shelf = None;
+    for image in record.images.keys().filter(wanted) {
+        let recorded = &record.images[image];
+        let status = match get(ctx, &record, image, &mut shelf)? {
+            true => "pulled",
+            false => {
+                ctx.run(docker::tag(&ctx.sh, &recorded.config, &name_of(&record, image)))?;
+                "here"
+            }
+        };
+        if !ctx.dry_run {
+            report(ctx, status, image, &recorded.fingerprint)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an image of a release is called in this engine.
+fn name_of(record: &Record, image: &str) -> String {
+    format!("{}/{image}:{}", record.name, record.version)
+}
+
+/// Pulls an image of a release, by digest, where this engine lacks it: whether it did.
+pub(crate) fn get<'c>(
+    ctx: &'c Ctx,
+    record: &Record,
+    image: &str,
+    shelf: &mut Option<Shelf<'c>>,
+) -> Result<bool> {
+    let config = &record.images[image].config;
+    if plan::exists(ctx, config)? {
+        return Ok(false);
+    }
+    if shelf.is_none() {
+        *shelf = Some(Shelf::open(ctx, record)?);
+    }
+    let shelf = shelf.as_ref().context("no registry")?;
+    let There::Same(manifest) = shelf.look(record, image)? else {
+        anyhow::bail!(
+            "the registry does not have {} as it was released; `cargo xtask release verify {}` \
+             says more",
+            shelf.name(record, image),
+            record.version
+        );
+    };
+    let remote = shelf.exact_name(record, image, &manifest);
+    ctx.say(format_args!("pulling {}", shelf.name(record, image)));
+    ctx.run(docker::pull(&ctx.sh, &remote))?;
+    ctx.run(docker::tag(&ctx.sh, config, &name_of(record, image)))?;
+    destroy::remove(ctx, &[remote])?;
+    Ok(true)
+}

@@ -1,0 +1,358 @@
+//! Which version is made from which commit, and everything that speaks against it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use semver::Version;
+
+use super::begun::Begun;
+use super::repository::{self, MAIN, Repository};
+use crate::commands::releases;
+use crate::ctx::{Ctx, QUESTION};
+use crate::project::lock;
+use crate::release::journal::Decision;
+use crate::release::record::Person;
+use crate::release::version::{self, Wanted};
+use crate::tools::docker;
+
+/// Free space that a release wants, in bytes: images are built, and written once as an archive.
+const SPACE: u64 = 2 << 30;
+
+/// What came of looking.
+pub(crate) enum Decided {
+    /// It is released already, from just this commit.
+    Done(Version),
+    /// Not settled: these say why.
+    No(Vec<String>),
+    /// Settled; these still speak against it.
+    Yes(Decision, Vec<String>),
+}
+
+/// Decides from what was observed. A release that was begun is the one that is meant.
+pub(crate) fn decide(
+    ctx: &Ctx,
+    repository: &Repository,
+    wanted: &Wanted,
+    begun: &[Begun],
+) -> Result<Decided> {
+    let existing = repository.versions();
+    let checked_out = repository.checked_out.as_deref();
+    let fitting = begun.iter().find(|begun| version::fits(wanted, &begun.version));
+    let version = match fitting {
+        Some(begun) => begun.version.clone(),
+        None => version::choose(wanted, &existing, checked_out),
+    };
+    let mut unsettled = Vec::new();
+    for other in begun.iter().filter(|other| other.version != version) {
+        let other = &other.version;
+        unsettled.push(format!(
+            "{other} was begun and is not finished; finish it with `cargo xtask release {other}`, \
+             or take it back with `cargo xtask release --abort {other}`"
+        ));
+    }
+    let mine = begun.iter().find(|begun| begun.version == version);
+    if let Some(begun) = mine {
+        let decision = begun.decision()?;
+        if is_done(ctx, repository, &version, &decision.commit)? {
+            // It died between its last step and the end of its journal.
+            ctx.remove_state(&begun.path)?;
+            return Ok(Decided::Done(version));
+        }
+        unsettled.extend(taken_meanwhile(repository, &version));
+        return Ok(match unsettled.is_empty() {
+            true => Decided::Yes(decision, machine_problems(ctx)),
+            false => Decided::No(unsettled),
+        });
+    }
+    if let Some(newest) = nothing_new(ctx, repository, wanted, &existing)? {
+        return Ok(Decided::Done(newest));
+    }
+    let Some((source, commit)) = source(repository, &version, &mut unsettled) else {
+        return Ok(Decided::No(unsettled));
+    };
+    if repository.has_tag(&version) {
+        if unsettled.is_empty() && is_done(ctx, repository, &version, &commit)? {
+            return Ok(Decided::Done(version));
+        }
+        unsettled.push(exists(repository, &version, &source));
+    } else if let Some(problem) = version::problem(&version, &existing) {
+        unsettled.push(problem);
+    }
+    let mut problems = branch_problems(ctx, repository, &version, &source, &commit)?;
+    let previous = previous(ctx, repository, &version, &commit, existing, &mut problems)?;
+    let by = repository::person(ctx)?;
+    problems.extend(by.as_ref().err().cloned());
+    problems.extend(machine_problems(ctx));
+    if !unsettled.is_empty() {
+        unsettled.extend(problems);
+        return Ok(Decided::No(unsettled));
+    }
+    let nobody = Person { name: String::new(), email: String::new() };
+    let decision = Decision {
+        version,
+        previous,
+        commit,
+        created: lock::epoch(std::time::SystemTime::now()),
+        by: by.unwrap_or(nobody),
+    };
+    Ok(Decided::Yes(decision, problems))
+}
+
+/// The newest release, when it is of what a new one would be made of and no version was named:
+/// who says `minor` twice has a release, and not two.
+fn nothing_new(
+    ctx: &Ctx,
+    repository: &Repository,
+    wanted: &Wanted,
+    existing: &[Version],
+) -> Result<Option<Version>> {
+    if matches!(wanted, Wanted::Exactly(_)) {
+        return Ok(None);
+    }
+    let next = version::choose(wanted, existing, repository.checked_out.as_deref());
+    let Some(newest) = &version::previous(&next, existing) else { return Ok(None) };
+    let branch = version::branch(newest);
+    let head = match wanted {
+        Wanted::Patch => repository.branch(&branch).map(|head| (branch.as_str(), head)),
+        _ => repository.main(),
+    };
+    let Some((branch, head)) = head else { return Ok(None) };
+    let is_done = is_done(ctx, repository, newest, head)?;
+    if is_done {
+        ctx.say(format_args!("{branch} has nothing new since {newest}"));
+    }
+    Ok(is_done.then(|| newest.clone()))
+}
+
+/// The branch that a version is made from, and its head.
+fn source(
+    repository: &Repository,
+    version: &Version,
+    problems: &mut Vec<String>,
+) -> Option<(String, String)> {
+    let remote = repository.remote_name();
+    let there = |name: &str| repository.there().contains_key(name);
+    if version.patch == 0 {
+        let Some((name, commit)) = repository.main() else {
+            problems.push(match MAIN.iter().find(|name| there(&format!("refs/heads/{name}"))) {
+                Some(main) => format!(
+                    "the branch {main} is not here; get it with `git fetch {remote} \
+                         {main}:{main}`"
+                ),
+                None => "there is no branch main to release from; `git branch main` makes it \
+                             of what is checked out"
+                    .into(),
+            });
+            return None;
+        };
+        return Some((name.to_owned(), commit.to_owned()));
+    }
+    let branch = version::branch(version);
+    if let Some(commit) = repository.branch(&branch) {
+        return Some((branch.clone(), commit.to_owned()));
+    }
+    let there = there(&format!("refs/heads/{branch}"));
+    let first = version::tag(&Version::new(version.major, version.minor, 0));
+    let tag = repository.here.contains_key(&format!("refs/tags/{first}"));
+    problems.push(match (there, tag) {
+        (true, _) => format!(
+            "the branch {branch} is not here; get it with `git fetch {remote} \
+             {branch}:{branch}`"
+        ),
+        (false, true) => {
+            format!("the branch {branch} is missing; make it with `git branch {branch} {first}^`")
+        }
+        (false, false) if version.major + version.minor == 0 => {
+            "there is no release to fix yet; `cargo xtask release 0.1.0` makes the first".into()
+        }
+        (false, false) => format!(
+            "{version} would fix {branch}, which does not exist; `cargo xtask release {}.{}.0` \
+             makes it from main",
+            version.major, version.minor
+        ),
+    });
+    None
+}
+
+/// Whether a version is released here, from this commit.
+fn is_done(ctx: &Ctx, repository: &Repository, version: &Version, commit: &str) -> Result<bool> {
+    let tag = repository.here.get(&format!("refs/tags/{}", version::tag(version)));
+    if tag.is_none() {
+        return Ok(false);
+    }
+    Ok(releases::load(ctx, version).is_ok_and(|record| record.commit == *commit))
+}
+
+fn exists(repository: &Repository, version: &Version, source: &str) -> String {
+    let tag = version::tag(version);
+    let reference = format!("refs/tags/{tag}");
+    let next = match version.patch {
+        0 => "minor".to_owned(),
+        patch => format!("{}.{}.{}", version.major, version.minor, patch + 1),
+    };
+    match repository.here.contains_key(&reference) {
+        true => format!(
+            "the tag {tag} exists already, and is not a release of what {source} is now; make the \
+             next one with `cargo xtask release {next}`"
+        ),
+        false => format!(
+            "{version} is published already by somebody else; get it with `git fetch {} tag \
+             {tag}`",
+            repository.remote_name()
+        ),
+    }
+}
+
+/// What speaks against the branches, here and there.
+fn branch_problems(
+    ctx: &Ctx,
+    repository: &Repository,
+    version: &Version,
+    source: &str,
+    commit: &str,
+) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    if repository.places.shallow {
+        problems.push(
+            "this clone is shallow, so nobody can tell what is new; `git fetch --unshallow` \
+             completes it"
+                .into(),
+        );
+    }
+    let branch = version::branch(version);
+    if version.patch == 0
+        && let Some(head) = repository.branch(&branch).filter(|head| *head != commit)
+    {
+        problems.push(format!(
+            "the branch {branch} exists already at {}; remove it with `git branch --delete \
+             --force {branch}`, or release a fix of it",
+            short(head)
+        ));
+    }
+    let Some(remote) = &repository.remote else { return Ok(problems) };
+    let name = &remote.name;
+    let references = match &remote.references {
+        Ok(references) => references,
+        Err(words) => {
+            problems.push(format!(
+                "{name} does not say what it has; `git ls-remote {name}` must work: {words}"
+            ));
+            return Ok(problems);
+        }
+    };
+    if let Some(there) = references.get(&format!("refs/heads/{source}")) {
+        match repository::is_ancestor(ctx, &there.object, commit)? {
+            Some(true) => {}
+            Some(false) if repository::is_ancestor(ctx, commit, &there.object)? != Some(true) => {
+                problems.push(format!(
+                    "{source} and {name}'s have both moved; bring them together with `git fetch \
+                     {name}` and `git rebase {name}/{source} {source}`"
+                ));
+            }
+            _ => problems.push(format!(
+                "{source} is behind {name}; bring it up to date with `git fetch {name} \
+                 {source}:{source}` (or `git pull`, where it is checked out)"
+            )),
+        }
+    }
+    if version.patch == 0 && references.contains_key(&format!("refs/heads/{branch}")) {
+        let at = &references[&format!("refs/heads/{branch}")].object;
+        if at != commit {
+            problems.push(format!(
+                "{name} has a branch {branch} already, at {}; is somebody else releasing \
+                 {version}?",
+                short(at)
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+/// The release that a version follows: the newest before it with a record. A fix has the one that
+/// it fixes in its history.
+fn previous(
+    ctx: &Ctx,
+    repository: &Repository,
+    version: &Version,
+    commit: &str,
+    mut existing: Vec<Version>,
+    problems: &mut Vec<String>,
+) -> Result<Option<Version>> {
+    while let Some(previous) = version::previous(version, &existing) {
+        let tag = version::tag(&previous);
+        if !repository.here.contains_key(&format!("refs/tags/{tag}")) {
+            problems.push(format!(
+                "the release {previous} is not here; get it with `git fetch {} tag {tag}`",
+                repository.remote_name()
+            ));
+            return Ok(Some(previous));
+        }
+        let record = match releases::load(ctx, &previous) {
+            Ok(record) => record,
+            Err(error) if version.patch > 0 => {
+                problems.push(format!("{error:#}"));
+                return Ok(Some(previous));
+            }
+            Err(error) => {
+                ctx.warn(format_args!("{tag} is left out: {error:#}"));
+                existing.retain(|other| *other != previous);
+                continue;
+            }
+        };
+        let released = &record.commit;
+        if version.patch > 0 && repository::is_ancestor(ctx, released, commit)? != Some(true) {
+            let branch = version::branch(version);
+            let at = short(released);
+            problems.push(format!(
+                "{branch} does not contain {previous}, whose commit is {at}; rebase it with `git \
+                 rebase {at} {branch}`"
+            ));
+        }
+        return Ok(Some(previous));
+    }
+    Ok(None)
+}
+
+/// What others did since a release was begun here.
+fn taken_meanwhile(repository: &Repository, version: &Version) -> Option<String> {
+    let tag = version::tag(version);
+    let remote = repository.remote_name();
+    let reference = format!("refs/tags/{tag}");
+    let theirs = repository.there().get(&reference)?;
+    let ours = repository.here.get(&reference).map(|it| &it.object);
+    (ours != Some(&theirs.object)).then(|| {
+        format!(
+            "somebody else has published {version} since it was begun here; take yours back with \
+             `cargo xtask release --abort {version}`, get theirs with `git fetch {remote} tag \
+             {tag}`, and release the next version"
+        )
+    })
+}
+
+fn machine_problems(ctx: &Ctx) -> Vec<String> {
+    let mut problems = Vec::new();
+    let engine = ctx.ask(docker::data_directory(&ctx.sh), QUESTION);
+    let engine = engine.map(|answer| PathBuf::from(answer.stdout.trim())).unwrap_or_default();
+    for (place, path) in [("the project lies", &ctx.root), ("the engine keeps images", &engine)] {
+        if let Some(free) = free_space(path).filter(|free| *free < SPACE) {
+            problems.push(format!(
+                "only {} MB are free where {place}, and a release wants {}; `cargo xtask image \
+                 prune` and `docker builder prune` make room",
+                free >> 20,
+                SPACE >> 20
+            ));
+        }
+    }
+    problems
+}
+
+/// A commit as people say it.
+pub(crate) fn short(commit: &str) -> &str {
+    &commit[..commit.len().min(12)]
+}
+
+/// Free space where a path lies, in bytes; nothing where that is not on this machine.
+fn free_space(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
+}

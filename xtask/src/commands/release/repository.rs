@@ -1,0 +1,239 @@
+//! What git has, here and in the remote repository, and the files of one commit in a place of
+//! their own.
+//!
+//! A release is made from a clone that borrows the repository's objects, not from a linked working
+//! tree: that would be registered in the user's repository, run its hooks, and could not be had in
+//! a dry run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use semver::Version;
+
+use crate::commands::assets;
+use crate::ctx::{Ctx, LONG, Lock, QUESTION, REGISTRY};
+use crate::exit;
+use crate::release::record::Person;
+use crate::release::version;
+use crate::tools::git::{self, Places, References};
+
+/// What the main branch is called, the likelier name first.
+pub(super) const MAIN: [&str; 2] = ["main", "master"];
+/// The remote repository where none is set for the main branch.
+const REMOTE: &str = "origin";
+
+pub(crate) struct Repository {
+    pub(crate) places: Places,
+    pub(crate) here: References,
+    pub(crate) remote: Option<Remote>,
+    /// The branch that is checked out.
+    pub(crate) checked_out: Option<String>,
+    /// When it was looked at.
+    since: SystemTime,
+}
+
+pub(crate) struct Remote {
+    pub(crate) name: String,
+    /// What it has, or why it did not say.
+    pub(crate) references: Result<References, String>,
+}
+
+/// Where the repository is that holds the project.
+pub(crate) fn places(ctx: &Ctx) -> Result<Places> {
+    let answer = ctx.ask(git::places(&ctx.sh), QUESTION)?;
+    if !answer.status.success() {
+        return Err(exit::usage(format!(
+            "releases are made from commits, and git says: {}\n  begin with `git init`",
+            answer.stderr.trim()
+        )));
+    }
+    git::parse_places(&answer.stdout)
+}
+
+/// Where the tool keeps what belongs to all checkouts of a repository.
+pub(crate) fn directory(places: &Places) -> PathBuf {
+    Path::new(&places.common).join("stevedore")
+}
+
+/// Waits until nobody else releases or publishes from this repository.
+pub(crate) fn lock(ctx: &Ctx, places: &Places) -> Result<Lock> {
+    let path = directory(places).join("lock");
+    ctx.lock_file(&path, "another release from this repository")
+}
+
+impl Repository {
+    /// Asks git, and the remote repository once.
+    pub(crate) fn observe(ctx: &Ctx, places: Places) -> Result<Repository> {
+        let since = SystemTime::now();
+        let here = git::parse_references(&ctx.read(git::references(&ctx.sh))?);
+        let head = ctx.ask(git::checked_out(&ctx.sh), QUESTION)?;
+        let checked_out = head.status.success().then(|| head.stdout.trim().to_owned());
+        let mut repository = Repository { places, here, remote: None, checked_out, since };
+        repository.remote = repository.find_remote(ctx)?;
+        Ok(repository)
+    }
+
+    /// Removes the lock on a branch or tag of ours that a git left which was killed. Nobody else of
+    /// us is here, and no living git holds one as long as we have been.
+    pub(crate) fn break_lock(&self, ctx: &Ctx, reference: &str) -> Result<()> {
+        let path = Path::new(&self.places.common).join(format!("{reference}.lock"));
+        let made = std::fs::metadata(&path).and_then(|found| found.modified());
+        match made.is_ok_and(|made| made < self.since) {
+            true => ctx.remove_state(&path),
+            false => Ok(()),
+        }
+    }
+
+    fn find_remote(&self, ctx: &Ctx) -> Result<Option<Remote>> {
+        let listed = ctx.read(git::remotes(&ctx.sh))?;
+        let names: Vec<&str> = listed.lines().collect();
+        let main = self.main().map_or(MAIN[0], |(name, _)| name);
+        let set = ctx.ask(git::remote_of(&ctx.sh, main), QUESTION)?.stdout;
+        let wanted = [set.trim(), REMOTE].into_iter().find(|name| names.contains(name));
+        let Some(name) = wanted.or(names.first().copied()) else { return Ok(None) };
+        let references = remote_references(ctx, name)?;
+        Ok(Some(Remote { name: name.to_owned(), references }))
+    }
+
+    /// The main branch: its name and its head.
+    pub(crate) fn main(&self) -> Option<(&'static str, &str)> {
+        MAIN.iter().find_map(|name| Some((*name, self.branch(name)?)))
+    }
+
+    /// The head of a branch.
+    pub(crate) fn branch(&self, name: &str) -> Option<&str> {
+        self.here.get(&format!("refs/heads/{name}")).map(|it| it.object.as_str())
+    }
+
+    /// What the remote repository has; nothing where there is none or where it did not answer.
+    pub(crate) fn there(&self) -> &References {
+        static NOTHING: References = References::new();
+        let remote = self.remote.as_ref().and_then(|remote| remote.references.as_ref().ok());
+        remote.unwrap_or(&NOTHING)
+    }
+
+    /// All released versions that are known, here or there: the annotated tags with such names.
+    pub(crate) fn versions(&self) -> Vec<Version> {
+        let references = self.here.iter().chain(self.there());
+        let versions: BTreeSet<Version> = references
+            .filter(|(_, reference)| reference.target.is_some())
+            .filter_map(|(name, _)| version::of_tag(name.strip_prefix("refs/tags/")?))
+            .collect();
+        versions.into_iter().collect()
+    }
+
+    /// Whether the tag of a version is here or there, whatever it is.
+    pub(crate) fn has_tag(&self, version: &Version) -> bool {
+        let name = format!("refs/tags/{}", version::tag(version));
+        self.here.contains_key(&name) || self.there().contains_key(&name)
+    }
+
+    pub(crate) fn remote_name(&self) -> &str {
+        self.remote.as_ref().map_or(REMOTE, |remote| &remote.name)
+    }
+}
+
+/// What a remote repository has, or its own words when it does not answer.
+pub(crate) fn remote_references(ctx: &Ctx, remote: &str) -> Result<Result<References, String>> {
+    match ctx.ask(git::remote_references(&ctx.sh, remote), REGISTRY) {
+        Err(error) if exit::code(&error) == exit::INTERRUPTED => Err(error),
+        Err(error) => Ok(Err(format!("{error:#}"))),
+        Ok(answer) if answer.status.success() => Ok(Ok(git::parse_references(&answer.stdout))),
+        Ok(answer) => Ok(Err(answer.stderr.trim().to_owned())),
+    }
+}
+
+/// Whether a commit is part of another's history; `None` when one of them is not here.
+pub(crate) fn is_ancestor(ctx: &Ctx, older: &str, newer: &str) -> Result<Option<bool>> {
+    let answer = ctx.ask(git::is_ancestor(&ctx.sh, older, newer), QUESTION)?;
+    Ok(match answer.status.code() {
+        Some(0) => Some(true),
+        Some(1) => Some(false),
+        _ => None,
+    })
+}
+
+/// Who makes releases here; `Err` with what to type where git is not told.
+pub(crate) fn person(ctx: &Ctx) -> Result<Result<Person, String>> {
+    let answer = ctx.ask(git::identity(&ctx.sh), QUESTION)?;
+    if !answer.status.success() {
+        return Ok(Err("git does not know who you are; `git config user.name NAME` and `git \
+                       config user.email ADDRESS` tell it"
+            .into()));
+    }
+    let (name, email) = git::parse_identity(&answer.stdout)?;
+    Ok(Ok(Person { name, email }))
+}
+
+/// The files of one commit, gone with this.
+pub(crate) struct Tree {
+    /// The project in it.
+    pub(crate) ctx: Ctx,
+    directory: PathBuf,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // What is left is removed by the next release.
+        let _ = std::fs::remove_dir_all(&self.directory);
+        if !self.ctx.dry_run {
+            let _ = std::fs::remove_dir_all(assets::kept(self.ctx.state()));
+        }
+    }
+}
+
+/// What the tree of a release is for, and below which directory of the state it lies.
+pub(super) const RELEASE: &str = "release";
+
+/// Removes what a killed one left of its tree; nobody else has one while we hold the lock.
+pub(super) fn clear(ctx: &Ctx, purpose: &str) -> Result<()> {
+    let kept = assets::kept(&ctx.common().join(purpose));
+    for part in [tree_of(ctx, purpose), kept] {
+        if part.exists() {
+            ctx.remove_state(&part)?;
+        }
+    }
+    Ok(())
+}
+
+fn tree_of(ctx: &Ctx, purpose: &str) -> PathBuf {
+    ctx.common().join(purpose).join("tree")
+}
+
+/// Checks a commit out into a place of its own, below the tool's state; outside of the project
+/// when nothing there may be changed.
+pub(crate) fn check_out(ctx: &Ctx, places: &Places, commit: &str, purpose: &str) -> Result<Tree> {
+    let state = ctx.common().join(purpose);
+    let directory = match ctx.dry_run {
+        true => tempfile::tempdir().context("can't create a directory")?.keep().join("tree"),
+        false => tree_of(ctx, purpose),
+    };
+    if !ctx.dry_run {
+        clear(ctx, purpose)?;
+    }
+    ctx.state_directory(&state)?;
+    let cleanup = if ctx.dry_run { directory.parent().unwrap_or(&directory) } else { &directory };
+    let mut tree =
+        Tree { ctx: ctx.at(directory.clone(), state)?, directory: cleanup.to_path_buf() };
+    for cmd in [
+        git::clone_shared(&ctx.sh, &places.common, &directory),
+        git::check_out(&ctx.sh, &directory, commit),
+    ] {
+        let shown = cmd.to_string();
+        ctx.ask(cmd, LONG)?.success(&shown).with_context(|| format!("can't check out {commit}"))?;
+    }
+    anyhow::ensure!(
+        !directory.join(".gitmodules").exists(),
+        "commit {commit} has submodules, which a release would leave empty; take their files into \
+         this repository"
+    );
+    let root = directory.join(&places.prefix);
+    anyhow::ensure!(
+        root.join("docker").is_dir() && root.join("environments").is_dir(),
+        "commit {commit} holds no docker/ and environments/; commit them"
+    );
+    tree.ctx = ctx.at(root.canonicalize()?, tree.ctx.state().to_path_buf())?;
+    Ok(tree)
+}
