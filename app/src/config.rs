@@ -20,6 +20,8 @@ pub(crate) struct ServeConfig {
     pub(crate) port: u16,
     pub(crate) assets: Assets,
     pub(crate) cdn: Option<Cdn>,
+    /// Where a page hears that it is out of date: only while one develops.
+    pub(crate) live_reload: Option<String>,
     pub(crate) shutdown_grace: Duration,
     pub(crate) log: Log,
     pub(crate) identity: Identity,
@@ -41,6 +43,7 @@ impl ServeConfig {
             port: reader.port(),
             assets: reader.assets(cdn.as_ref()),
             cdn,
+            live_reload: reader.live_reload(),
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 8),
             log: reader.log(),
             identity: reader.identity(),
@@ -228,6 +231,10 @@ impl<'a> Reader<'a> {
 
     fn cdn(&mut self) -> Option<Cdn> {
         self.value("ENV_CDN", None, |text| Cdn::parse(text).map(Some))
+    }
+
+    fn live_reload(&mut self) -> Option<String> {
+        self.value("LIVE_RELOAD", None, |text| Cdn::parse(text).map(|place| Some(place.origin)))
     }
 
     /// A directory that is not there yet is fine, as a preview without assets is.

@@ -27,12 +27,17 @@ const SUGGESTIONS: &[&str] =
 /// What `app.js` imports, and what those import: fetched along with it, and checked like it.
 const MODULES: &[&str] = &["form.js", "theme.js", "times.js"];
 
-/// The content security policy: assets from here and from the CDN, nothing from elsewhere.
-pub(crate) fn policy(cdn: Option<&Cdn>) -> String {
+/// The content security policy: assets from here and from the CDN, nothing from elsewhere. While
+/// one develops, a script from where live reload is may ask there.
+pub(crate) fn policy(cdn: Option<&Cdn>, live_reload: Option<&str>) -> String {
     let cdn = cdn.map(|cdn| format!(" {}", cdn.origin)).unwrap_or_default();
-    let assets = ["style", "script", "img", "font"];
-    let assets: Vec<String> =
-        assets.iter().map(|kind| format!("{kind}-src 'self'{cdn}; ")).collect();
+    let assets: Vec<String> = ["style", "script", "img", "font"]
+        .iter()
+        .map(|kind| match live_reload.filter(|_| *kind == "script") {
+            Some(live) => format!("script-src 'self'{cdn} {live}; connect-src {live}; "),
+            None => format!("{kind}-src 'self'{cdn}; "),
+        })
+        .collect();
     format!(
         "default-src 'none'; {}form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         assets.concat()
@@ -85,6 +90,7 @@ impl Entry {
 struct Page<'a> {
     assets: Arc<Manifest>,
     modules: &'static [&'static str],
+    live_reload: Option<&'a str>,
     identity: &'a Identity,
     entry: Entry,
     suggestions: &'static [&'static str],
@@ -157,6 +163,7 @@ fn page(app: &App, entry: Entry, available: bool, week: Week, latest: Vec<Group>
         // While one develops, assets are built anew under a running app.
         assets: if is_dev { app.assets.refreshed(app.log) } else { app.assets.manifest() },
         modules: MODULES,
+        live_reload: app.live_reload.as_deref(),
         identity: &app.identity,
         entry,
         suggestions: SUGGESTIONS,

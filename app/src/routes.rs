@@ -31,6 +31,7 @@ pub(crate) struct App {
     pub(crate) assets: Assets,
     /// What the page may load, and from where.
     pub(crate) policy: String,
+    pub(crate) live_reload: Option<String>,
     pub(crate) log: Log,
     pub(crate) started: Instant,
 }

@@ -40,7 +40,8 @@ pub(crate) async fn run(config: ServeConfig) -> anyhow::Result<()> {
         store: store.clone(),
         identity: config.identity.clone(),
         assets: config.assets,
-        policy: page::policy(config.cdn.as_ref()),
+        policy: page::policy(config.cdn.as_ref(), config.live_reload.as_deref()),
+        live_reload: config.live_reload,
         log,
         started: Instant::now(),
     };

@@ -2,7 +2,7 @@
 //!
 //! It measures the program that `cargo xtask` runs, so the dev build, not an optimised one. Each
 //! figure is the median of several runs, the page cache warm. Pass names of groups to run only
-//! those: `cargo bench -p xtask -- idle hash edit many huge assets`.
+//! those: `cargo bench -p xtask -- idle hash edit many huge assets bundle`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros)]
 #![allow(clippy::print_stdout)]
@@ -17,6 +17,7 @@ use fingerprint::ignore::Ignore;
 use fingerprint::{Inputs, StatCache, Walk};
 
 mod assets;
+mod bundle;
 
 /// Files and bytes of the tree that the goals name.
 const FILES: usize = 50_000;
@@ -33,6 +34,11 @@ fn main() {
         && command == "--walk"
     {
         return walk_once(Path::new(root), Path::new(cache));
+    }
+    if let [command, root, out] = &arguments[..]
+        && command == "--zip"
+    {
+        return bundle::zip_once(Path::new(root), Path::new(out));
     }
     let wanted = |group: &str| arguments.is_empty() || arguments.iter().any(|name| name == group);
     let bench = Bench::new();
@@ -58,6 +64,9 @@ fn main() {
     }
     if wanted("assets") {
         assets::measure(&bench);
+    }
+    if wanted("bundle") {
+        bundle::measure(&bench);
     }
     bench.clean();
 }

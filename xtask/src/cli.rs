@@ -7,11 +7,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod beanstalk;
+mod deploy;
 mod image;
+mod procfile;
+mod release;
+pub(crate) use beanstalk::Beanstalk;
+pub(crate) use deploy::{Bundle, Deploy, Patience, Rehearse, Rollback};
 pub(crate) use image::{
     Cache, Image, ImageBuild, ImageDestroy, ImageInputs, ImageList, ImagePrune, ImagePull,
     ImageUpdate, ImageWhy,
 };
+pub(crate) use procfile::{Guard, Procfile};
+pub(crate) use release::{Diff, Publish, Release, ReleaseCommand, Releases};
 
 /// Takes a web app and its whole software stack through dev, QA, release and rollback.
 #[derive(Debug, Parser)]
@@ -66,7 +74,7 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Install what is missing (engine, buildx, compose, mmdebstrap) and start the engine
+    /// Install what is missing (engine, buildx, compose, mmdebstrap, curl) and start the engine
     Setup(Setup),
     /// Look at this machine and this project; change nothing
     Doctor(Doctor),
@@ -105,8 +113,32 @@ pub(crate) enum Command {
     Parity(Parity),
     /// Everything that must pass: check, the tool's own tests, test, parity
     Ci(Ci),
+    /// Make a version of the whole stack: built from a commit, tested, recorded, tagged
+    Release(Release),
+    /// Take a release to the registry and the remote repository, or ENV's images to the registry
+    Publish(Publish),
+    /// Write a release as the one file that Elastic Beanstalk takes, or list what is in one
+    Bundle(Bundle),
+    /// Take a published release to an environment of Elastic Beanstalk
+    Deploy(Deploy),
+    /// Bring an earlier deployment back: images, bundle and settings
+    Rollback(Rollback),
+    /// Live through a release on this machine: release, publish, deploy, traffic, roll back
+    Rehearse(Rehearse),
+    /// List the releases that this clone has, and the stack of each
+    Releases(Releases),
+    /// Show what two releases have differently: images, packages, migrations, settings, commits
+    Diff(Diff),
+    /// A local Elastic Beanstalk, which runs what eb deploys to it
+    #[command(subcommand)]
+    Beanstalk(Beanstalk),
+    /// Run the processes of an environment's Procfile on this machine, until Ctrl-C
+    Procfile(Procfile),
     /// Print a completion script for a shell
     Completions(Completions),
+    /// Keeps watch over one process of a Procfile
+    #[command(hide = true)]
+    Guard(Guard),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,11 +158,19 @@ pub(crate) struct Doctor {}
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The first run creates environments/dev/.env with fresh secrets. Where a Docker engine answers the
-services run in containers; elsewhere the Procfile runs on this machine.")]
+services run in containers; elsewhere the Procfile runs on this machine.
+
+When a file is saved, the least that is right is done: a style sheet is built and swapped in the
+browser, other assets reload the page, sources compile and start their service again, a Dockerfile
+or what it copies builds the image, settings recreate what they concern. What does not compile is
+shown here and on the page, and the last good version serves.")]
 pub(crate) struct Dev {
     /// Return as soon as the app is healthy and leave it running
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// Do nothing when a file changes
+    #[arg(long)]
+    pub(crate) no_watch: bool,
     /// Open the page in a browser once it answers
     #[arg(long)]
     pub(crate) open: bool,
@@ -170,10 +210,17 @@ pub(crate) struct Restart {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Shows what of the environment runs on this machine and, by its log, what was deployed of it to
+Elastic Beanstalk (`git fetch` gets what others did). --drift asks the service, and compares
+version, bundle, images and settings with the log.")]
 pub(crate) struct Status {
     /// The environment
     #[arg(value_name = "ENV", default_value = "dev")]
     pub(crate) environment: String,
+    /// Compare what runs on Elastic Beanstalk with what was deployed; differences are a failure
+    #[arg(long)]
+    pub(crate) drift: bool,
 }
 
 #[derive(Debug, Args)]
@@ -187,9 +234,12 @@ pub(crate) struct Logs {
     /// Print what there is and return, instead of following
     #[arg(long)]
     pub(crate) no_follow: bool,
-    /// Begin with this many lines of each service
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub(crate) tail: u32,
+    /// Begin with this many lines of each service [default: 100, or all with --since]
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// Begin with this time, such as 2026-11-20T08:00:00Z, or this long ago, such as 10m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
 }
 
 #[derive(Debug, Args)]

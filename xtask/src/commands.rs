@@ -3,17 +3,30 @@
 //! Steps that several commands share are free functions of the command they belong to.
 
 mod assets;
+mod beanstalk;
+mod bundle;
 mod check;
 mod ci;
+mod deploy;
 mod dev;
+mod diff;
 mod doctor;
 pub(crate) mod env;
 mod gate;
+mod guard;
 mod image;
 mod logs;
 mod parity;
 mod plan;
+mod procfile;
+mod program;
+mod publish;
+mod registry;
+mod rehearse;
+mod release;
+mod releases;
 mod restart;
+mod rollback;
 mod run;
 mod setup;
 mod shell;

@@ -4,12 +4,19 @@
 //! here; every other error ends with [`FAILED`].
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const GATE: u8 = 3;
 pub(crate) const MISSING: u8 = 4;
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// INT, TERM, HUP and QUIT: each asks us to end.
+pub(crate) const SIGNALS: [u8; 4] = [2, 15, 1, 3];
+
+const INTERRUPT: &str = "interrupted";
 
 /// An error with an exit code. The message is complete: it names the next command to type.
 #[derive(Debug)]
@@ -43,7 +50,25 @@ pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
 
 /// The user, or a supervisor above us, asked us to end.
 pub(crate) fn interrupted() -> anyhow::Error {
-    Exit { code: INTERRUPTED, message: "interrupted".into() }.into()
+    Exit { code: INTERRUPTED, message: INTERRUPT.into() }.into()
+}
+
+/// The same for who tells the signals apart, as supervisors do: 130, 143, 129 or 131.
+pub(crate) fn by_signal(signal: u8) -> anyhow::Error {
+    Exit { code: 128_u8.saturating_add(signal), message: INTERRUPT.into() }.into()
+}
+
+/// The code of a program that has ended, as a shell gives it: 128 and the number for a signal.
+pub(crate) fn of_status(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+}
+
+/// Whether somebody asked for the end, who needs no message about it.
+pub(crate) fn is_asked_for(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<Exit>().is_some_and(|exit| exit.message == INTERRUPT))
 }
 
 /// Several problems as one error: one line each, so that all can be mended at once.

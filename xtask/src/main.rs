@@ -9,8 +9,11 @@ mod commands;
 mod ctx;
 mod exit;
 mod project;
+mod release;
+mod secret;
 mod supervise;
 mod tools;
+mod watch;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -24,6 +27,9 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
     if let cli::Command::Completions(cli::Completions { shell }) = cli.command {
         clap_complete::generate(shell, &mut cli::Cli::command(), "xtask", &mut std::io::stdout());
         return Ok(0);
+    }
+    if let cli::Command::Guard(flags) = cli.command {
+        return flags.run().map(|()| 0);
     }
     let ctx = ctx::Ctx::new(&cli.global)?;
     let done = |()| 0;
@@ -57,7 +63,17 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
         cli::Command::Parity(flags) => flags.run(&ctx).map(done),
         cli::Command::Test(flags) => flags.run(&ctx).map(done),
         cli::Command::Ci(flags) => flags.run(&ctx).map(done),
-        cli::Command::Completions(_) => unreachable!("handled above"),
+        cli::Command::Publish(flags) => flags.run(&ctx).map(done),
+        cli::Command::Release(flags) => flags.run(&ctx).map(done),
+        cli::Command::Bundle(flags) => flags.run(&ctx).map(done),
+        cli::Command::Deploy(flags) => flags.run(&ctx).map(done),
+        cli::Command::Rollback(flags) => flags.run(&ctx).map(done),
+        cli::Command::Rehearse(flags) => flags.run(&ctx).map(done),
+        cli::Command::Releases(flags) => flags.run(&ctx).map(done),
+        cli::Command::Diff(flags) => flags.run(&ctx).map(done),
+        cli::Command::Beanstalk(command) => command.run(&ctx),
+        cli::Command::Procfile(flags) => flags.run(&ctx).map(done),
+        cli::Command::Guard(_) | cli::Command::Completions(_) => unreachable!("handled above"),
     }
 }
 
@@ -70,7 +86,7 @@ fn render(error: &anyhow::Error) -> u8 {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     });
-    if code == exit::INTERRUPTED || closed {
+    if exit::is_asked_for(error) || closed {
         return code;
     }
     let style = anstyle::AnsiColor::Red.on_default().bold();

@@ -12,14 +12,16 @@ use anyhow::{Context, Result};
 use crate::exit;
 
 pub(crate) mod assets;
+pub(crate) mod beanstalk;
 pub(crate) mod dockerfile;
 pub(crate) mod dotenv;
 pub(crate) mod environment;
+pub(crate) mod hints;
 pub(crate) mod image;
 pub(crate) mod lock;
+pub(crate) mod migrations;
 pub(crate) mod parity;
 pub(crate) mod procfile;
-pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod stack;
 pub(crate) mod substitute;

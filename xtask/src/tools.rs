@@ -8,15 +8,24 @@ use xshell::{Cmd, Shell};
 
 pub(crate) mod apt;
 pub(crate) mod assets;
+pub(crate) mod aws;
 pub(crate) mod bake;
+pub(crate) mod beanstalk;
 pub(crate) mod cargo;
 pub(crate) mod compose;
+pub(crate) mod curl;
 pub(crate) mod docker;
+pub(crate) mod docker_config;
+pub(crate) mod eb;
+pub(crate) mod getent;
 pub(crate) mod git;
 pub(crate) mod mmdebstrap;
 pub(crate) mod npm;
+pub(crate) mod pip;
+pub(crate) mod registry;
 pub(crate) mod shell;
 pub(crate) mod tar;
+pub(crate) mod xtask;
 
 #[cfg(test)]
 mod tests;

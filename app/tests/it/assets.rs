@@ -247,3 +247,17 @@ fn nothing_outside_of_the_directory_is_served() {
         assert_ne!(server.get(&format!("/static/{directory}")).status, 200, "{directory}");
     }
 }
+
+#[test]
+fn live_reload_is_there_when_it_is_named_and_may_be_asked_for_news() {
+    let (database, dist) = (Database::sqlite(), Dist::built());
+    let live = "http://127.0.0.1:18080";
+    let server = start(&database, &dist, &[("LIVE_RELOAD", live)]);
+    let page = server.get("/");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains(&format!("script-src 'self' {live}; connect-src {live};")), "{policy}");
+    let script = format!("<script src=\"{live}/live.js\"></script>");
+    assert!(page.body.contains(&script), "{}", page.body);
+    let server = start(&database, &dist, &[("LIVE_RELOAD", "")]);
+    assert!(!server.get("/").body.contains("live.js"));
+}

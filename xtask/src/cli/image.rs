@@ -86,10 +86,14 @@ pub(crate) struct ImageWhy {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+image pull 1.2.3   the images of a release, exactly as recorded
+image pull dev     those that this checkout would build, where somebody has shared them; else those
+                   that `publish dev` put there, as IMAGE:dev")]
 pub(crate) struct ImagePull {
-    /// The environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
+    /// An environment, or a released version
+    #[arg(value_name = "ENV|VERSION", default_value = "dev")]
+    pub(crate) what: String,
     /// Only these images, and the images they are built from
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<String>,

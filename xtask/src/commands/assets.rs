@@ -4,8 +4,8 @@
 //! Its outputs are ordinary files of the images' contexts, so [`update`] comes before every
 //! fingerprint. What only looks asks [`stale`] instead.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -14,15 +14,16 @@ use fingerprint::ignore::Ignore;
 use fingerprint::{StatCache, Walk, sha256};
 use sha2::{Digest as _, Sha512};
 
+use super::program::Program;
 use crate::cli;
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
 use crate::project::assets::{self, OUTPUT, Package, SOURCE};
 use crate::tools::assets::{self as pipeline, Answer, Places};
-use crate::tools::{cargo, npm, tar};
+use crate::tools::{npm, tar};
 
-/// What the pipeline is compiled from, below the directory of the tool's crates.
-const PROGRAM_SOURCES: &str = "*\n!assets\n!fingerprint\n";
+const PIPELINE: Program =
+    Program { name: "assets", what: "the asset pipeline", crates: &["assets", "fingerprint"] };
 
 impl cli::AssetsBuild {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -133,11 +134,11 @@ pub(crate) fn stale(ctx: &Ctx) -> Result<Option<String>> {
             return Ok(Some(format!("package {name} {} is not here yet", package.version)));
         }
     }
-    let program = Program::find(ctx)?;
+    let program = PIPELINE.find(ctx)?;
     if !program.is_current() {
         return Ok(Some("the asset pipeline is not compiled yet".into()));
     }
-    why(ctx, &places(ctx, program.path, !packages.is_empty()))
+    why(ctx, &places(ctx, program.path, &packages))
 }
 
 fn why(ctx: &Ctx, places: &Places) -> Result<Option<String>> {
@@ -166,14 +167,20 @@ fn call<'c>(ctx: &'c Ctx, places: &Places, action: &[&str]) -> xshell::Cmd<'c> {
     pipeline::call(&ctx.sh, places, SOURCE, OUTPUT, action)
 }
 
-fn places(ctx: &Ctx, program: PathBuf, has_packages: bool) -> Places {
-    let packages = has_packages.then(|| packages_directory(ctx));
+fn places(ctx: &Ctx, program: PathBuf, packages: &BTreeMap<String, Package>) -> Places {
+    let packages = packages.iter().map(|(name, package)| load_path(ctx, name, package));
     let relative = |path: PathBuf| ctx.relative(&path).to_path_buf();
     Places {
         program,
         state: relative(ctx.state().join("assets")),
-        packages: packages.map(relative),
+        packages: packages.map(relative).collect(),
+        keep: Some(kept(ctx.state())).filter(|kept| kept.is_dir()).map(relative),
     }
+}
+
+/// Files that stay in the outputs besides what is built: the state of a release may have some.
+pub(crate) fn kept(state: &Path) -> PathBuf {
+    state.join("kept")
 }
 
 /// What a call of the pipeline needs.
@@ -194,51 +201,62 @@ fn prepare(ctx: &Ctx) -> Result<Option<Prepared>> {
         if is_here(ctx, name, package)? {
             continue;
         }
-        let _lock = ctx.lock("packages")?;
+        let path = packages_directory(ctx).join("lock");
+        let _lock = ctx.lock_file(&path, "another download of packages")?;
         // Who had the lock may have got it.
         if !is_here(ctx, name, package)? {
             fetch(ctx, name, package)?;
             is_complete &= !ctx.dry_run;
         }
     }
-    let program = Program::find(ctx)?;
-    if !program.is_current() {
-        program.compile(ctx)?;
-        is_complete &= !ctx.dry_run;
-    }
-    let places = places(ctx, program.path, !packages.is_empty());
+    let (program, is_ready) = PIPELINE.ready(ctx)?;
+    is_complete &= is_ready;
+    let places = places(ctx, program, &packages);
     Ok(Some(Prepared { places, is_complete }))
 }
 
 // --- packages -----------------------------------------------------------------------------------
 
 fn packages_directory(ctx: &Ctx) -> PathBuf {
-    ctx.state().join("packages")
+    ctx.common().join("packages")
 }
 
-/// Says which package lies in the directory of its name, and what is in it; written last.
-fn stamp_path(ctx: &Ctx, name: &str) -> PathBuf {
-    packages_directory(ctx).join(format!("{}.stamp", name.replace('/', "+")))
+/// Where a package is found by its name. One for each version: two commits may want two.
+fn load_path(ctx: &Ctx, name: &str, package: &Package) -> PathBuf {
+    packages_directory(ctx).join(format!("{}@{}", name.replace('/', "+"), package.version))
+}
+
+/// Says which package lies there, and what is in it; written last.
+fn stamp_path(ctx: &Ctx, name: &str, package: &Package) -> PathBuf {
+    load_path(ctx, name, package).join("stamp")
 }
 
 /// What the stamp says when a package lies here as it was unpacked.
 fn stamp(ctx: &Ctx, name: &str, package: &Package) -> Result<String> {
-    let directory = packages_directory(ctx).join(name);
-    let cache = ctx.state().join("assets").join(format!("stats-{}", name.replace('/', "+")));
-    let tree = hash_of(ctx, &directory, b"", &cache)?;
+    let directory = load_path(ctx, name, package);
+    let cache = directory.file_name().unwrap_or_default().to_string_lossy();
+    let cache = ctx.state().join("assets").join(format!("stats-{cache}"));
+    let tree = hash_of(ctx, &directory.join(name), b"", &cache)?;
     Ok(format!("{} {tree}", package.integrity))
 }
 
 fn is_here(ctx: &Ctx, name: &str, package: &Package) -> Result<bool> {
-    let Ok(found) = std::fs::read_to_string(stamp_path(ctx, name)) else { return Ok(false) };
-    if !packages_directory(ctx).join(name).is_dir() {
+    let Ok(found) = std::fs::read_to_string(stamp_path(ctx, name, package)) else {
+        return Ok(false);
+    };
+    if !load_path(ctx, name, package).join(name).is_dir() {
         return Ok(false);
     }
     Ok(found == stamp(ctx, name, package)?)
 }
 
 /// SHA-256 over what a directory holds; what has not changed is not read again.
-fn hash_of(ctx: &Ctx, directory: &Path, rules: &[u8], cache_path: &Path) -> Result<String> {
+pub(super) fn hash_of(
+    ctx: &Ctx,
+    directory: &Path,
+    rules: &[u8],
+    cache_path: &Path,
+) -> Result<String> {
     let ignore = Ignore::parse(rules)?;
     let walk = Walk { root: directory, ignore: &ignore, leave_out: None, exact_modes: false };
     let cache = StatCache::load(cache_path, directory);
@@ -274,16 +292,14 @@ fn fetch(ctx: &Ctx, name: &str, package: &Package) -> Result<()> {
     if ctx.dry_run {
         return Ok(());
     }
-    let stamp_path = stamp_path(ctx, name);
-    for old in [&stamp_path, &parent.join(name)] {
-        if old.exists() {
-            ctx.remove_state(old)?;
-        }
+    let load_path = load_path(ctx, name, package);
+    if load_path.exists() {
+        ctx.remove_state(&load_path)?;
     }
-    let place = parent.join(name);
+    let place = load_path.join(name);
     ctx.state_directory(place.parent().unwrap_or(&parent))?;
     std::fs::rename(&unpacked, &place).context("can't put the package into its place")?;
-    ctx.write_cache(&stamp_path, stamp(ctx, name, package)?.as_bytes())
+    ctx.write_cache(&stamp_path(ctx, name, package), stamp(ctx, name, package)?.as_bytes())
 }
 
 /// Downloads the archive of a package that is what its integrity says.
@@ -308,82 +324,4 @@ fn download(ctx: &Ctx, wanted: &str, package: &Package, directory: &Path) -> Res
         assets::NAME
     );
     Ok(archive)
-}
-
-// --- the program --------------------------------------------------------------------------------
-
-/// The compiled pipeline, beside this program.
-struct Program {
-    path: PathBuf,
-    /// Of everything that it is compiled from; nothing where the sources are not here.
-    sources: Option<String>,
-}
-
-impl Program {
-    fn find(ctx: &Ctx) -> Result<Program> {
-        let own = std::env::current_exe().context("can't find this program's own file")?;
-        let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = crates.parent().unwrap_or(crates);
-        let mut sources = String::new();
-        for file in ["Cargo.toml", "Cargo.lock"] {
-            sources += &std::fs::read_to_string(workspace.join(file)).unwrap_or_default();
-        }
-        let path = own.with_file_name("assets");
-        if !crates.join("assets").is_dir() || sources.is_empty() {
-            return Ok(Program { path, sources: None });
-        }
-        let cache = ctx.state().join("assets").join("stats-program");
-        sources += &hash_of(ctx, crates, PROGRAM_SOURCES.as_bytes(), &cache)?;
-        Ok(Program { path, sources: Some(sha256(sources.as_bytes())) })
-    }
-
-    fn stamp_path(&self) -> PathBuf {
-        self.path.with_file_name("assets.sources")
-    }
-
-    /// What a stamp says when the program was compiled from exactly these sources.
-    fn stamp(&self) -> Option<String> {
-        let metadata = std::fs::metadata(&self.path).ok()?;
-        let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(format!("{} {} {}", self.sources.as_ref()?, metadata.len(), modified.as_nanos()))
-    }
-
-    fn is_current(&self) -> bool {
-        match &self.sources {
-            None => self.path.exists(),
-            Some(_) => self.stamp().is_some_and(|stamp| {
-                std::fs::read_to_string(self.stamp_path()).is_ok_and(|found| found == stamp)
-            }),
-        }
-    }
-
-    fn compile(&self, ctx: &Ctx) -> Result<()> {
-        if self.sources.is_none() {
-            return Err(exit::missing(format!(
-                "the asset pipeline is not here, and its sources are not either; clone the \
-                 repository of this program, or put the program to {}",
-                self.path.display()
-            )));
-        }
-        let directory = self.path.parent().context("a program without a directory")?;
-        let target = directory.parent().context("a program outside of a target directory")?;
-        let profile = match directory.file_name().and_then(|name| name.to_str()) {
-            None | Some("debug") => "dev",
-            Some(profile) => profile,
-        };
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join("Cargo.toml");
-        if !self.path.exists() {
-            ctx.say("compiling the asset pipeline, which takes a minute or two the first time");
-        }
-        let bar = ctx.spinner("compiling the asset pipeline".into());
-        let cmd = cargo::build_program(&ctx.sh, &manifest, target, profile);
-        let compiled = ctx.run_lines(cmd, &mut |line| bar.set_message(line.trim().to_owned()));
-        bar.finish_and_clear();
-        compiled?;
-        match self.stamp() {
-            Some(stamp) => ctx.write_cache(&self.stamp_path(), stamp.as_bytes()),
-            None if ctx.dry_run => Ok(()),
-            None => bail!("cargo compiled no {}", self.path.display()),
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::assets::SOURCE;
 use crate::project::{Project, dockerfile, image, lock};
+use crate::release::record::Gate;
 use crate::tools::{git, shell};
 
 impl Check {
@@ -23,20 +24,44 @@ impl Check {
     }
 }
 
-/// Runs them all.
+/// Runs them all, and then those that the project's files add.
 pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>, project: &Project) -> Result<()> {
-    gates.run("Dockerfiles", || dockerfiles(ctx, project))?;
-    for name in &project.environments {
-        gates.run(&format!("environment {name}"), || environment(ctx, name))?;
-    }
-    gates.run("shell scripts", || shell_scripts(ctx))?;
-    if ctx.root.join(SOURCE).is_dir() {
-        gates.run("assets", || assets::check(ctx).map(|()| Status::Passed))?;
-    }
+    own(ctx, gates, project)?;
     for (name, line) in &gate::declared(ctx, project)?.check {
         gates.run_program(name, line, &[], false)?;
     }
     Ok(())
+}
+
+const DOCKERFILES: &str = "Dockerfiles";
+const SCRIPTS: &str = "shell scripts";
+const ASSETS: &str = "assets";
+
+/// Runs those that the tool has by itself.
+pub(crate) fn own(ctx: &Ctx, gates: &mut Gates<'_>, project: &Project) -> Result<()> {
+    gates.run(DOCKERFILES, || dockerfiles(ctx, project))?;
+    for name in &project.environments {
+        gates.run(&format!("environment {name}"), || environment(ctx, name))?;
+    }
+    gates.run(SCRIPTS, || shell_scripts(ctx))?;
+    if has_assets(ctx) {
+        gates.run(ASSETS, || assets::check(ctx).map(|()| Status::Passed))?;
+    }
+    Ok(())
+}
+
+/// Those that [`own`] runs.
+pub(crate) fn expected(ctx: &Ctx, project: &Project) -> Vec<Gate> {
+    let environments = project.environments.iter().map(|name| format!("environment {name}"));
+    let mut names = vec![DOCKERFILES.to_owned()];
+    names.extend(environments);
+    names.push(SCRIPTS.into());
+    names.extend(has_assets(ctx).then(|| ASSETS.into()));
+    names.into_iter().map(|name| Gate { name, fingerprint: None }).collect()
+}
+
+fn has_assets(ctx: &Ctx) -> bool {
+    ctx.root.join(SOURCE).is_dir()
 }
 
 fn passed_unless(title: &str, problems: &[String]) -> Result<Status> {

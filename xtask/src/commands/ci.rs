@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::gate::{self, Gates};
-use super::{check, dev, doctor, parity, setup, test};
+use super::release::SHIPPED;
+use super::test::{self, Trial};
+use super::{check, doctor, parity, setup};
 use crate::cli::Ci;
 use crate::ctx::{self, Ctx};
 use crate::project::Project;
 use crate::project::environment::Gates as Declared;
 use crate::tools::docker;
 
-/// The environment whose images ship.
-const SHIPPED: &str = "prod";
 /// How long our engine may take to end by itself.
 const ENGINE_END: Duration = Duration::from_secs(60);
 
@@ -48,10 +48,8 @@ fn checks(ctx: &Ctx, full: bool, project: &Project, declared: &Declared) -> Resu
         ctx.skip("cargo xtask test");
         return Ok(());
     }
-    test::run(ctx, &mut gates, SHIPPED, &[])?;
-    if [dev::ENVIRONMENT, SHIPPED].iter().all(|name| project.environments.contains(*name)) {
-        parity::gate(ctx, &mut gates, dev::ENVIRONMENT, SHIPPED)?;
-    }
+    test::run(ctx, &mut gates, &Trial::of(SHIPPED))?;
+    parity::gate(ctx, &mut gates, project, SHIPPED)?;
     gates.finish()?;
     if !ctx.dry_run {
         ctx.say("ci: everything passed");

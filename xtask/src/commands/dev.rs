@@ -3,21 +3,30 @@
 //! Where a Docker engine answers, the stack runs in containers; elsewhere the Procfile runs on this
 //! machine. Either way nothing is left running that this command started.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
-use super::doctor;
 use super::start::{self, Progress, Stage};
+use super::{doctor, procfile};
 use crate::cli::{Dev, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::tools::compose;
+use crate::tools::compose::{self, Lines};
 
+mod containers;
+mod effects;
+mod follow;
 mod host;
-pub(crate) use host::{
-    logs as host_logs, running as running_host, stop as stop_host, test as test_host,
-};
+mod live;
+mod pages;
+mod processes;
+use containers::Containers;
+use follow::{Follower, Place};
+pub(crate) use host::{logs as host_logs, test as test_host};
+use live::Live;
 
 pub(crate) const ENVIRONMENT: &str = "dev";
 
@@ -54,7 +63,9 @@ pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine>
 /// The stack in the foreground: compose shows the log, we watch for health beside it.
 fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     refuse_host(ctx)?;
-    let stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
+    let mut stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
+    let live = Live::start(stage.facts.environment.main_port())?;
+    stage.target.variables.push(live.variable());
     // In a dry run the overlay that names the images may not be written yet.
     let known = stage.target.files.iter().all(|file| ctx.root.join(file).exists());
     let ran_before = known && start::runs(ctx, &stage)?;
@@ -62,17 +73,23 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
         // What an earlier run left behind would look like a failure of this one.
         ctx.run(compose::down(&ctx.sh, &stage.target))?;
     }
-    let mut ready = Ready { next: Instant::now(), done: false };
-    let mut beside = || ready.look(ctx, &stage, flags);
-    let ended = if ran_before {
-        ctx.run(compose::up_detached(&ctx.sh, &stage.target, &[]))?;
-        ctx.run_shown(compose::logs(&ctx.sh, &stage.target, true, 20, &[]), &mut beside)
-    } else {
-        ctx.run_shown(compose::up(&ctx.sh, &stage.target), &mut beside)
-    };
     if ctx.dry_run {
-        return ended;
+        return show(ctx, &stage, flags, ran_before, &AtomicBool::new(false));
     }
+    let (stage, over, busy) = (Arc::new(stage), AtomicBool::new(false), AtomicBool::new(false));
+    let workshop = ctx.for_a_thread()?;
+    let ended = std::thread::scope(|scope| {
+        let (same, live, over, busy) = (Arc::clone(&stage), &live, &over, &busy);
+        if !flags.no_watch {
+            scope.spawn(move || match Containers::new(&workshop, same, live) {
+                Ok(place) => follow(&workshop, Place::Containers(place), live, over, busy),
+                Err(error) => workshop.warn(format_args!("no file is watched: {error:#}")),
+            });
+        }
+        let ended = show(ctx, &stage, flags, ran_before, busy);
+        over.store(true, Ordering::Relaxed);
+        ended
+    });
     if ran_before {
         ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
         return ended;
@@ -83,9 +100,46 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     ended
 }
 
+/// Acts on changed files until it is over. That it can't is no reason to end what runs.
+fn follow(ctx: &Ctx, place: Place<'_>, live: &Live, over: &AtomicBool, busy: &AtomicBool) {
+    if let Err(error) = Follower::new(ctx, place, live).run(over, busy) {
+        ctx.warn(format_args!("no file is watched any more: {error:#}"));
+    }
+}
+
+/// Starts what does not run, and shows the log until Ctrl-C.
+///
+/// Compose ends when all that it shows has ended, even where that is only to be started again:
+/// `busy` says so, and the log goes on where it was.
+fn show(ctx: &Ctx, stage: &Stage, flags: &Dev, ran_before: bool, busy: &AtomicBool) -> Result<()> {
+    let mut ready = Ready { next: Instant::now(), done: false };
+    let mut beside = || ready.look(ctx, stage, flags);
+    let (sh, target) = (&ctx.sh, &stage.target);
+    let mut lines = Lines { follow: true, tail: Some(20), ..Lines::default() };
+    let mut cmd = match ran_before {
+        true => {
+            ctx.run(compose::up_detached(sh, target, &[]))?;
+            compose::logs(sh, target, &lines, &[])
+        }
+        false => compose::up(sh, target),
+    };
+    loop {
+        let ended = ctx.run_shown(cmd, &mut beside);
+        let since = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        while busy.load(Ordering::Relaxed) && !ctx.interrupted() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if ended.is_err() || ctx.dry_run || !start::runs(ctx, stage)? {
+            return ended;
+        }
+        lines = Lines { follow: true, since: Some(since), ..Lines::default() };
+        cmd = compose::logs(sh, target, &lines, &[]);
+    }
+}
+
 /// Refuses when the host engine has the environment's port and data.
 fn refuse_host(ctx: &Ctx) -> Result<()> {
-    if host::running(ctx, ENVIRONMENT)?.is_some() {
+    if procfile::running(ctx, ENVIRONMENT)?.is_some() {
         bail!("dev runs on the host engine; stop it first with `cargo xtask stop dev`");
     }
     Ok(())

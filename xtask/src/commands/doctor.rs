@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::setup;
 use crate::cli::Doctor;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -139,12 +140,18 @@ impl Doctor {
         )?;
         for (program, why) in [
             ("git", "tells which commit runs"),
+            ("curl", "tells what a registry holds"),
             ("mmdebstrap", "makes base images where no registry answers"),
         ] {
             let found = which::which(program).map(|path| path.display().to_string());
             let missing = |_| format!("{why}; install it with `cargo xtask setup`");
             report(program, found.map_err(missing))?;
         }
+        let clients = match setup::clients(ctx) {
+            Some((eb, aws)) => format!("{}, {}", eb.display(), aws.display()),
+            None => "not installed; who deploys needs them: `cargo xtask setup`".to_owned(),
+        };
+        report("eb and aws", Ok(clients))?;
         let project = Project::load(&ctx.root)?;
         let list = |names: &std::collections::BTreeSet<String>| {
             names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")

@@ -57,17 +57,30 @@ impl Facts {
 
 /// The services of an environment, as compose reads its files.
 pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
+    stack::parse(&describe(ctx, facts)?)
+}
+
+/// What compose says of an environment's files, with our own facts merged as its own are.
+pub(crate) fn describe(ctx: &Ctx, facts: &Facts) -> Result<String> {
     let files = facts.compose_files();
-    let merged = compose_config(ctx, &files)?;
+    let merged = compose_config(ctx, &files, &[])?;
     let overlay_has_facts = files.get(1).is_some_and(|overlay| {
         std::fs::read_to_string(ctx.root.join(overlay))
             .is_ok_and(|text| text.contains("x-stevedore"))
     });
-    let base = match overlay_has_facts {
-        true => Some(compose_config(ctx, &files[..1])?),
-        false => None,
-    };
-    stack::parse(&merged, base.as_deref())
+    match overlay_has_facts {
+        true => stack::with_facts(&merged, &compose_config(ctx, &files[..1], &[])?),
+        false => Ok(merged),
+    }
+}
+
+/// What the overlay alone says, which makes no stack by itself; nothing where there is none.
+pub(crate) fn load_overlay(ctx: &Ctx, facts: &Facts) -> Result<Option<String>> {
+    let files = facts.compose_files();
+    match &files[1..] {
+        [] => Ok(None),
+        overlay => compose_config(ctx, overlay, &["--no-consistency"]).map(Some),
+    }
 }
 
 /// Keys by which a compose file has compose read others.
@@ -77,9 +90,9 @@ const REFERRING: [&str; 3] = ["include", "extends", "env_file"];
 /// else that a build with nothing to do needs.
 ///
 /// The file holds the key in its first line and compose's words, with their own hash, behind it.
-fn compose_config(ctx: &Ctx, files: &[PathBuf]) -> Result<String> {
-    let asked = || ctx.read(compose::config(&ctx.sh, files));
-    let mut key = String::new();
+fn compose_config(ctx: &Ctx, files: &[PathBuf], options: &[&str]) -> Result<String> {
+    let asked = || ctx.read(compose::config(&ctx.sh, files).args(options));
+    let mut key = options.join(" ");
     for file in files {
         let Ok(text) = std::fs::read_to_string(ctx.root.join(file)) else {
             return asked();

@@ -14,6 +14,7 @@ use crate::ctx::{Ctx, LONG};
 use crate::exit;
 use crate::project::Project;
 use crate::project::environment::Gates as Declared;
+use crate::release::record;
 use crate::tools::words;
 
 /// The gates that the project's files add: those of dev, where there is one.
@@ -34,6 +35,8 @@ struct Line {
     name: String,
     status: Status,
     seconds: f64,
+    /// The hash of what it was run on and of what it is, where there is one.
+    fingerprint: Option<String>,
 }
 
 /// What became of a gate.
@@ -87,28 +90,38 @@ impl<'c> Gates<'c> {
             }
         };
         let seconds = started.elapsed().as_secs_f64();
-        self.results.push(Line { name: name.to_owned(), status, seconds });
+        self.results.push(Line { name: name.to_owned(), status, seconds, fingerprint: None });
         Ok(status)
     }
 
-    /// Runs a gate whose pass counts for as long as its key is the same.
+    /// Says what the last gate was run on, for whoever reads of its pass later.
+    pub(crate) fn identify(&mut self, fingerprint: String) {
+        if let Some(line) = self.results.last_mut() {
+            line.fingerprint = Some(fingerprint);
+        }
+    }
+
+    /// Runs a gate whose pass counts for as long as its key is the same; each time without one.
     pub(crate) fn run_once(
         &mut self,
         name: &str,
-        key: &str,
+        key: Option<&str>,
         gate: impl FnOnce() -> Result<()>,
     ) -> Result<Status> {
         let ctx = self.ctx;
-        let key = sha256(format!("{name}\n{key}").as_bytes());
-        let path = ctx.state().join("gates").join(&key);
-        self.run(name, || {
+        let Some(key) = key else { return self.run(name, || gate().map(|()| Status::Passed)) };
+        let fingerprint = fingerprint(name, key);
+        let path = ctx.common().join("gates").join(&fingerprint);
+        let status = self.run(name, || {
             if path.exists() {
                 return Ok(Status::Reused);
             }
             gate()?;
             ctx.write_cache(&path, format!("{name}\n").as_bytes())?;
             Ok(Status::Passed)
-        })
+        })?;
+        self.identify(fingerprint);
+        Ok(status)
     }
 
     /// Runs a program of the environment's `[gates]`; shows its output only when it fails, or all
@@ -139,14 +152,25 @@ impl<'c> Gates<'c> {
 
     /// A line for each gate, and the failure when one of them did not pass.
     pub(crate) fn finish(self) -> Result<()> {
+        self.report()?;
+        let (failed, missing) = (self.named(Status::Failed), self.named(Status::Missing));
+        match (failed.is_empty(), missing.is_empty()) {
+            (true, true) => Ok(()),
+            (false, _) => Err(exit::gate(format!("did not pass: {}", failed.join(", ")))),
+            (true, false) => Err(exit::missing(format!("could not run: {}", missing.join(", ")))),
+        }
+    }
+
+    /// A line for each gate.
+    pub(crate) fn report(&self) -> Result<()> {
         let ctx = self.ctx;
+        if ctx.dry_run {
+            // Only what failed is sure: what passes would have to be run.
+            return Ok(());
+        }
         let width = self.results.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-        for Line { name, status, seconds } in &self.results {
+        for Line { name, status, seconds, .. } in &self.results {
             let status = status.name();
-            if ctx.dry_run {
-                // Only what failed is sure: what passes would have to be run.
-                continue;
-            }
             match ctx.json {
                 true => ctx.event(&serde_json::json!({
                     "event": "gate", "gate": name, "status": status,
@@ -155,15 +179,32 @@ impl<'c> Gates<'c> {
                 false => ctx.print(format_args!("{status:7} {name:width$} {seconds:7.1} s"))?,
             }
         }
-        let named = |wanted: Status| -> Vec<&str> {
-            let lines = self.results.iter().filter(|line| line.status == wanted);
-            lines.map(|line| line.name.as_str()).collect()
-        };
-        let (failed, missing) = (named(Status::Failed), named(Status::Missing));
-        match (failed.is_empty(), missing.is_empty()) {
-            (true, true) => Ok(()),
-            (false, _) => Err(exit::gate(format!("did not pass: {}", failed.join(", ")))),
-            (true, false) => Err(exit::missing(format!("could not run: {}", missing.join(", ")))),
-        }
+        Ok(())
     }
+
+    /// The gates with which it ended like that.
+    pub(crate) fn named(&self, wanted: Status) -> Vec<&str> {
+        let lines = self.results.iter().filter(|line| line.status == wanted);
+        lines.map(|line| line.name.as_str()).collect()
+    }
+
+    /// What passed, now or before.
+    pub(crate) fn passed(&self) -> Vec<record::Gate> {
+        let passed = |line: &&Line| matches!(line.status, Status::Passed | Status::Reused);
+        let gate = |line: &Line| record::Gate {
+            name: line.name.clone(),
+            fingerprint: line.fingerprint.clone(),
+        };
+        self.results.iter().filter(passed).map(gate).collect()
+    }
+}
+
+/// The pass of [`Gates::run_once`], as it is recorded.
+pub(crate) fn expected(name: &str, key: Option<&str>) -> record::Gate {
+    record::Gate { name: name.to_owned(), fingerprint: key.map(|key| fingerprint(name, key)) }
+}
+
+/// What a gate that is run once has passed on: the hash of its name and of its key.
+fn fingerprint(name: &str, key: &str) -> String {
+    sha256(format!("{name}\n{key}").as_bytes())
 }

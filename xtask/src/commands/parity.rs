@@ -6,23 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use fingerprint::{sha256, short};
 
+use super::dev;
 use super::env::Facts;
 use super::gate::{Gates, Status};
 use super::image::build;
+use super::image::packages::packages_of;
 use super::image::plan::Request;
 use crate::cli::{self, Cache};
-use crate::ctx::{Answer, Ctx, QUESTION};
+use crate::ctx::Ctx;
 use crate::exit;
-use crate::project::image;
 use crate::project::parity::{Allowance, Packages, Side, differences};
-use crate::tools::docker;
+use crate::project::{Project, image};
+use crate::release::record::{Gate, Packages as Held};
 
 /// How many differences of one reason are shown one by one.
 const SHOWN: usize = 3;
-/// What a shell and the engine answer for a program that is not there.
-const NO_PROGRAM: [Option<i32>; 2] = [Some(126), Some(127)];
 
 impl cli::Parity {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -35,9 +34,19 @@ impl cli::Parity {
     }
 }
 
-/// The comparison as a gate.
-pub(crate) fn gate(ctx: &Ctx, gates: &mut Gates<'_>, one: &str, other: &str) -> Result<Status> {
-    gates.run(&format!("parity {one} {other}"), || compare(ctx, one, other))
+/// The comparison of an environment with dev as a gate, where the project has both.
+pub(crate) fn gate(ctx: &Ctx, gates: &mut Gates<'_>, project: &Project, other: &str) -> Result<()> {
+    if let Some(Gate { name, .. }) = expected(project, other) {
+        gates.run(&name, || compare(ctx, dev::ENVIRONMENT, other))?;
+    }
+    Ok(())
+}
+
+/// That gate, where there is one.
+pub(crate) fn expected(project: &Project, other: &str) -> Option<Gate> {
+    let both = [dev::ENVIRONMENT, other].iter().all(|name| project.environments.contains(*name));
+    let name = format!("parity {} {other}", dev::ENVIRONMENT);
+    both.then_some(Gate { name, fingerprint: None })
 }
 
 fn compare(ctx: &Ctx, one: &str, other: &str) -> Result<Status> {
@@ -111,13 +120,12 @@ fn read(ctx: &Ctx, environment: &str) -> Result<Read> {
     for planned in &plan.images {
         let id = planned.id();
         let held = packages_of(ctx, &id)?;
-        if held.is_empty() && !ctx.dry_run {
-            ctx.warn(format_args!(
-                "{} has no list of packages (no dpkg), so it is not compared",
-                planned.recipe.image
-            ));
+        if let Held::None { reason } = &held
+            && !ctx.dry_run
+        {
+            ctx.warn(format_args!("{} is not compared: {reason}", planned.recipe.image));
         }
-        packages.insert(planned.recipe.image.clone(), held);
+        packages.insert(planned.recipe.image.clone(), held.installed().clone());
     }
     let Request { facts, stack, .. } = request;
     let public = facts.environment.variables.keys();
@@ -134,36 +142,4 @@ fn read(ctx: &Ctx, environment: &str) -> Result<Read> {
         }
     }
     Ok(Read { facts, packages, keys })
-}
-
-/// Package -> version of an image; none for an image without dpkg.
-pub(crate) fn packages_of(ctx: &Ctx, image: &str) -> Result<BTreeMap<String, String>> {
-    let answer = ask_image(ctx, image, &docker::LIST_PACKAGES.map(str::to_owned))?;
-    let Some(answer) = answer.filter(|answer| !NO_PROGRAM.contains(&answer.status.code())) else {
-        return Ok(BTreeMap::new());
-    };
-    docker::parse_packages(&answer.success("dpkg-query")?)
-}
-
-/// Runs a command of an image to its end, in a container that is gone afterwards whatever happens;
-/// nothing in a dry run.
-pub(crate) fn ask_image(ctx: &Ctx, image: &str, command: &[String]) -> Result<Option<Answer>> {
-    let unique = sha256(format!("{} {image} {command:?}", std::process::id()).as_bytes());
-    let name = format!("stevedore-question-{}", short(&unique));
-    let cmd = docker::run_alone(&ctx.sh, &name, image, command);
-    if ctx.dry_run {
-        ctx.skip(&cmd.to_string());
-        return Ok(None);
-    }
-    let answer = ctx.ask(cmd, QUESTION * 2);
-    if answer.is_err() {
-        // Our client has ended; the container may not have.
-        let interrupted = ctx.interrupted();
-        ctx.clear_interrupt();
-        let _ = ctx.ask(docker::remove_container(&ctx.sh, &name), QUESTION);
-        if interrupted {
-            return Err(exit::interrupted());
-        }
-    }
-    answer.map(Some)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{env, start};
+use super::{env, procfile, start};
 use crate::cli::Restart;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -10,6 +10,9 @@ use crate::tools::compose;
 
 impl Restart {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        if procfile::ask_restart(ctx, &self.environment, &self.services)? {
+            return Ok(());
+        }
         let before = start::existing(ctx, &self.environment)?;
         env::check_services(&before.stack, &self.services)?;
         let running = start::containers(ctx, &before)?;

@@ -16,14 +16,14 @@ use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::project::assets;
 use crate::tools::mmdebstrap::Mirrors;
-use crate::tools::{apt, docker};
+use crate::tools::{apt, docker, eb, pip};
 
 /// How long an engine may take until it answers.
 const ENGINE_START: Duration = Duration::from_secs(60);
 
 impl Setup {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let changed = install(ctx, &BTreeMap::new())? | start_engine(ctx)?;
+        let changed = install(ctx, &BTreeMap::new())? | start_engine(ctx)? | install_clients(ctx)?;
         if !ctx.dry_run {
             doctor::require_engine(ctx)?;
         }
@@ -42,6 +42,9 @@ pub(crate) fn install(ctx: &Ctx, programs: &BTreeMap<String, String>) -> Result<
     let is_missing = |program: &str| which::which(program).is_err();
     if is_missing("mmdebstrap") {
         missing.push(apt::MMDEBSTRAP);
+    }
+    if is_missing(apt::CURL) {
+        missing.push(apt::CURL);
     }
     if is_missing(apt::NPM) && !assets::load(&ctx.root)?.is_empty() {
         missing.push(apt::NPM);
@@ -84,6 +87,47 @@ pub(crate) fn install(ctx: &Ctx, programs: &BTreeMap<String, String>) -> Result<
     ctx.run(apt::install(&ctx.sh, sudo, &missing))?;
     bar.finish_and_clear();
     Ok(true)
+}
+
+/// Installs the EB CLI and the AWS CLI below the tool's own directory, where the machine has none;
+/// true when that was done.
+pub(crate) fn install_clients(ctx: &Ctx) -> Result<bool> {
+    if clients(ctx).is_some() {
+        return Ok(false);
+    }
+    let directory = clients_directory(ctx);
+    ctx.confirm(&format!("install the EB CLI and the AWS CLI into {}?", directory.display()))?;
+    let _lock = ctx.lock("clients")?;
+    ctx.say("installing the EB CLI and the AWS CLI");
+    let bar = ctx.spinner("pip".into());
+    // Half of it is not taken for all: what `clients` looks for comes last.
+    let packages = [format!("awsebcli=={}", eb::VERSION), "awscli".to_owned()];
+    ctx.run(pip::environment(&ctx.sh, &directory)).context(format!(
+        "no Python environment can be made; Debian's package {} is needed",
+        pip::VENV
+    ))?;
+    ctx.run(pip::install(&ctx.sh, &directory, &packages))?;
+    ctx.write_cache(&directory.join(COMPLETE), b"")?;
+    bar.finish_and_clear();
+    Ok(true)
+}
+
+/// What the directory of the clients has when they are whole.
+const COMPLETE: &str = "complete";
+
+fn clients_directory(ctx: &Ctx) -> PathBuf {
+    ctx.common().join(format!("eb-{}", eb::VERSION))
+}
+
+/// `eb` and `aws`: the machine's, or those that were installed here.
+pub(crate) fn clients(ctx: &Ctx) -> Option<(PathBuf, PathBuf)> {
+    let own = clients_directory(ctx);
+    let complete = own.join(COMPLETE).exists();
+    let find = |name: &str| {
+        let own = complete.then(|| own.join("bin").join(name));
+        which::which(name).ok().or(own)
+    };
+    Some((find("eb")?, find("aws")?))
 }
 
 /// The engine's packages when some part of it is not there; a foreign engine needs none.

@@ -17,10 +17,10 @@ use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::environment::MAIN_PORT;
-use crate::project::image;
+use crate::project::image::{self, Recipe, recipes};
 use crate::project::lock;
 use crate::project::stack::Stack;
-use crate::tools::compose::{self, Target};
+use crate::tools::compose::{self, Lines, Target};
 use crate::tools::{docker, git};
 
 /// On every container: which environment it belongs to.
@@ -69,6 +69,17 @@ pub(crate) struct Stage {
 
 /// Brings settings and images up to date and looks at the ports.
 pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
+    prepare_again(ctx, name, port, None)
+}
+
+/// The same where it runs already. Images that would be built in the same way as `built` stay as
+/// they are: only settings have changed.
+pub(crate) fn prepare_again(
+    ctx: &Ctx,
+    name: &str,
+    port: Option<u16>,
+    built: Option<&[Recipe]>,
+) -> Result<Stage> {
     let mut facts = env::load(ctx, name)?;
     if let Some(port) = port {
         facts.environment.ports.insert(MAIN_PORT.into(), port);
@@ -80,7 +91,15 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     let mut target = target(ctx, &facts, &stack, env::settings(ctx, &facts)?)?;
     check_owner(ctx, &target.project)?;
     check_ports(ctx, &facts, &target.project)?;
-    let mut request = Request::new(facts, stack, lock::load(&ctx.root)?);
+    let lock = lock::load(&ctx.root)?;
+    let images = images_path(ctx, &facts);
+    if let Some(built) = built.filter(|_| images.exists())
+        && recipes(&facts.project, &stack, &facts.environment, &lock.epoch)? == built
+    {
+        target.files.push(images);
+        return Ok(Stage { facts, stack, target });
+    }
+    let mut request = Request::new(facts, stack, lock);
     request.needs_assets = name != dev::ENVIRONMENT;
     let plan = build::build(ctx, &mut request, Cache::Off)?;
     let Request { facts, stack, .. } = request;
@@ -298,7 +317,8 @@ pub(crate) fn log_of(ctx: &Ctx, stage: &Stage, problems: &[String]) -> String {
         problems.iter().any(|problem| problem.split(' ').next() == Some(service.as_str()))
     };
     let services: Vec<String> = stage.stack.services.keys().filter(named).cloned().collect();
-    let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, false, 20, &services), QUESTION);
+    let lines = Lines { tail: Some(20), ..Lines::default() };
+    let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, &lines, &services), QUESTION);
     let log = log.map(|answer| answer.stdout).unwrap_or_default();
     log.lines().map(|line| format!("\n  {line}")).collect()
 }
@@ -309,6 +329,12 @@ pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> 
     let log = log_of(ctx, stage, problems);
     let next = format!("see `cargo xtask logs {name}`, and end it with `cargo xtask stop {name}`");
     exit::problems(&format!("{name} did not start"), &[problems, &[next]].concat()).context(log)
+}
+
+/// Whether somebody answers on a port of this machine.
+pub(crate) fn answers(port: u16) -> bool {
+    let address = ([127, 0, 0, 1], port).into();
+    std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
 }
 
 /// Says where the environment answers.

@@ -5,16 +5,27 @@ use std::net::TcpListener;
 
 use anyhow::Result;
 
-use super::{dev, doctor, start};
+use super::{doctor, procfile, start};
 use crate::cli::Status;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::compose;
 
+mod deployed;
+
 impl Status {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let name = &self.environment;
-        if let Some(host) = dev::running_host(ctx, name)? {
+        if self.drift {
+            return deployed::drift(ctx, name);
+        }
+        self.here(ctx)?;
+        deployed::show(ctx, name)
+    }
+
+    fn here(&self, ctx: &Ctx) -> Result<()> {
+        let name = &self.environment;
+        if let Some(host) = procfile::running(ctx, name)? {
             return show(
                 ctx,
                 name,

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use super::{dev, start};
+use super::{procfile, start};
 use crate::cli::Stop;
 use crate::ctx::Ctx;
 use crate::tools::compose;
 
 impl Stop {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        if dev::stop_host(ctx, &self.environment)? {
+        if procfile::stop(ctx, &self.environment)? {
             return Ok(());
         }
         let stage = start::existing(ctx, &self.environment)?;

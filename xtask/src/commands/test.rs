@@ -4,18 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
+use fingerprint::sha256;
 
-use super::gate::{Gates, Status};
+use super::gate::{self, Gates, Status};
 use super::image::build;
 use super::image::builder::BuilderFailed;
+use super::image::packages::ask_image;
 use super::image::plan::{self, Plan, Request};
-use super::{assets, dev, doctor, env, parity};
+use super::{assets, dev, doctor, env};
 use crate::cli::{self, Cache, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::{Project, dockerfile, image, known};
+use crate::release::record;
 
 mod smoke;
+pub(crate) mod trial_start;
 
 /// The stage whose build runs the tests of an image.
 const STAGE: &str = "test";
@@ -31,52 +35,68 @@ impl cli::Test {
             Engine::Host => dev::test_host(ctx),
             Engine::Docker => {
                 let mut gates = Gates::new(ctx);
-                run(ctx, &mut gates, &self.environment, &self.only)?;
+                let trial = Trial { only: &self.only, ..Trial::of(&self.environment) };
+                run(ctx, &mut gates, &trial)?;
                 gates.finish()
             }
         }
     }
 }
 
-/// Runs them; all when `only` is empty.
-pub(crate) fn run(
-    ctx: &Ctx,
-    gates: &mut Gates<'_>,
-    environment: &str,
-    only: &[String],
-) -> Result<()> {
+/// What is tried.
+pub(crate) struct Trial<'t> {
+    pub(crate) environment: &'t str,
+    /// Only these gates; all when it is empty.
+    pub(crate) only: &'t [String],
+    /// The images count only when their builds were verified.
+    pub(crate) verified: bool,
+}
+
+impl<'t> Trial<'t> {
+    pub(crate) fn of(environment: &'t str) -> Trial<'t> {
+        Trial { environment, only: &[], verified: false }
+    }
+}
+
+/// Runs them: the images that were tried, when it came to that.
+pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>, trial: &Trial<'_>) -> Result<Option<Plan>> {
     doctor::require_engine(ctx)?;
+    let Trial { environment, only, verified } = *trial;
     let wanted = |name: &str| only.is_empty() || only.iter().any(|it| it == name);
     if wanted("tests") {
         tests(ctx, gates)?;
     }
     if !wanted("settings") && !wanted("smoke") {
-        return Ok(());
+        return Ok(None);
     }
     let project = Project::load(&ctx.root)?;
     if only.is_empty() && !project.environments.contains(environment) {
         ctx.say(format_args!("there is no environment {environment} whose images could be tried"));
-        return Ok(());
+        return Ok(None);
     }
     let mut request = Request::load(ctx, environment)?;
+    request.verified = verified;
     let mut built = None;
     let status = gates.run(&format!("images of {environment}"), || {
         let plan = build::build(ctx, &mut request, Cache::Off).map_err(as_gate)?;
         built = Some(plan);
         Ok(Status::Passed)
     })?;
-    let Some(plan) = built.filter(|_| status == Status::Passed) else { return Ok(()) };
+    let Some(plan) = built.filter(|_| status == Status::Passed) else { return Ok(None) };
     if wanted("settings") {
         settings(ctx, gates, &project, &request, &plan)?;
     }
     if wanted("smoke") {
         smoke::run(ctx, gates, request, &plan)?;
     }
-    Ok(())
+    Ok(Some(plan))
 }
 
 /// The `test` stage of every image of dev that has one; `None` where none has.
 pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
+    if !Project::load(&ctx.root)?.environments.contains(dev::ENVIRONMENT) {
+        return Ok(None);
+    }
     let mut request = Request::load(ctx, dev::ENVIRONMENT)?;
     let mut names = BTreeSet::new();
     for service in request.stack.services.values_mut() {
@@ -105,14 +125,17 @@ fn tests(ctx: &Ctx, gates: &mut Gates<'_>) -> Result<()> {
         ctx.say(format_args!("no Dockerfile has a stage `{STAGE}`: nothing to run"));
         return Ok(());
     };
-    gates.run(&format!("tests of {}", request.only.join(", ")), || {
+    let mut fingerprint = None;
+    gates.run(&tests_name(&request), || {
         // Part of what is hashed: only after them can an image be told to be there already.
         assets::update_if_possible(ctx)?;
         let before = plan::plan(ctx, &request)?;
         let fresh = before.dirty().next().is_none();
-        build::build(ctx, &mut request, Cache::Off).map_err(as_gate)?;
+        let plan = build::build(ctx, &mut request, Cache::Off).map_err(as_gate)?;
+        fingerprint = Some(tested(&plan.images));
         Ok(if fresh { Status::Reused } else { Status::Passed })
     })?;
+    fingerprint.into_iter().for_each(|fingerprint| gates.identify(fingerprint));
     Ok(())
 }
 
@@ -124,6 +147,50 @@ fn as_gate(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// A service whose image says which variables it reads, and what compose gives it.
+struct Settings<'s> {
+    service: &'s String,
+    command: &'s Vec<String>,
+    /// The ID of its image.
+    id: String,
+    given: BTreeMap<&'s String, BTreeSet<String>>,
+}
+
+impl Settings<'_> {
+    fn name(&self) -> String {
+        format!("settings of {}", self.service)
+    }
+
+    fn key(&self) -> String {
+        format!("{SETTINGS} {} {:?} {:?}", self.id, self.command, self.given)
+    }
+}
+
+/// All of them; `id` knows the images.
+fn all_settings<'s>(
+    ctx: &Ctx,
+    project: &'s Project,
+    request: &'s Request,
+    id: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Settings<'s>>> {
+    let mut stacks = BTreeMap::new();
+    for name in &project.environments {
+        stacks.insert(name, env::load_stack(ctx, &env::load(ctx, name)?)?);
+    }
+    let services = request.stack.services.iter();
+    let settings = services.filter(|(_, service)| !service.facts.variables.is_empty()).filter_map(
+        |(name, service)| {
+            let id = id(&image::of_service(project, &request.stack, service)?)?;
+            let given = stacks.iter().filter_map(|(environment, stack)| {
+                Some((*environment, stack.services.get(name)?.environment.clone()))
+            });
+            let command = &service.facts.variables;
+            Some(Settings { service: name, command, id, given: given.collect() })
+        },
+    );
+    Ok(settings.collect())
+}
+
 /// Compares what each image says that it reads with what compose gives it, in every environment.
 fn settings(
     ctx: &Ctx,
@@ -132,28 +199,14 @@ fn settings(
     request: &Request,
     plan: &Plan,
 ) -> Result<()> {
-    let mut stacks = BTreeMap::new();
-    for name in &project.environments {
-        stacks.insert(name, env::load_stack(ctx, &env::load(ctx, name)?)?);
-    }
-    let services = request.stack.services.iter();
-    for (name, service) in services.filter(|(_, service)| !service.facts.variables.is_empty()) {
-        let image = image::of_service(project, &request.stack, service);
-        let Some(planned) = image.and_then(|image| plan.of(&image)) else { continue };
-        let given: BTreeMap<&String, &BTreeSet<String>> = stacks
-            .iter()
-            .filter_map(|(environment, stack)| {
-                Some((*environment, &stack.services.get(name)?.environment))
-            })
-            .collect();
-        let command = &service.facts.variables;
-        let key = format!("{SETTINGS} {} {command:?} {given:?}", planned.id());
-        gates.run_once(&format!("settings of {name}"), &key, || {
-            let Some(answer) = parity::ask_image(ctx, &planned.id(), command)? else {
+    let id = |image: &str| plan.of(image).map(|planned| planned.id());
+    for settings in all_settings(ctx, project, request, id)? {
+        gates.run_once(&settings.name(), Some(&settings.key()), || {
+            let Some(answer) = ask_image(ctx, &settings.id, settings.command)? else {
                 return Ok(());
             };
-            let listed = answer.success(&command.join(" "))?;
-            let problems = compare_settings(name, &listed, &given);
+            let listed = answer.success(&settings.command.join(" "))?;
+            let problems = compare_settings(settings.service, &listed, &settings.given);
             match problems.is_empty() {
                 true => Ok(()),
                 false => Err(exit::problems("the settings do not fit", &problems)),
@@ -163,10 +216,44 @@ fn settings(
     Ok(())
 }
 
+/// What the gates here would have passed on, had they tried these images.
+pub(crate) fn expected(
+    ctx: &Ctx,
+    project: &Project,
+    shipped: &Request,
+    ids: &BTreeMap<String, String>,
+    platform: &str,
+    contents: &BTreeMap<String, String>,
+) -> Result<Vec<record::Gate>> {
+    let mut gates = Vec::new();
+    if let Some(request) = request(ctx)? {
+        let images = plan::from_files(ctx, &request, platform, contents)?;
+        let fingerprint = Some(tested(&images));
+        gates.push(record::Gate { name: tests_name(&request), fingerprint });
+    }
+    gates.push(gate::expected(&format!("images of {}", shipped.facts.name), None));
+    for settings in all_settings(ctx, project, shipped, |image| ids.get(image).cloned())? {
+        gates.push(gate::expected(&settings.name(), Some(&settings.key())));
+    }
+    let (name, key) = smoke::name_and_key(shipped, ids);
+    gates.push(gate::expected(&name, key.as_deref()));
+    Ok(gates)
+}
+
+fn tests_name(request: &Request) -> String {
+    format!("tests of {}", request.only.join(", "))
+}
+
+/// The hash of everything that the tests were run on.
+fn tested(images: &[plan::Planned]) -> String {
+    let list: Vec<&str> = images.iter().map(|planned| planned.fingerprint.as_str()).collect();
+    sha256(list.join("\n").as_bytes())
+}
+
 fn compare_settings(
     service: &str,
     listed: &str,
-    given: &BTreeMap<&String, &BTreeSet<String>>,
+    given: &BTreeMap<&String, BTreeSet<String>>,
 ) -> Vec<String> {
     let reads: BTreeMap<&str, bool> = listed
         .lines()

@@ -1,18 +1,31 @@
-//! Process groups, orphans and what the kernel knows of our children.
+//! Process groups, sessions, and what the kernel knows of our descendants.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, set_parent_process_death_signal, setsid};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid,
+};
 
 /// Puts a child into a process group of its own, and ends it when we die.
 #[allow(unsafe_code)]
 pub(crate) fn start_in_group(command: &mut Command) {
     command.process_group(0);
     #[cfg(target_os = "linux")]
-    // SAFETY: between fork and exec only this one system call is made; it allocates nothing.
+    let parent = getpid();
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec only these two system calls are made; they allocate nothing.
     unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?));
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::TERM))?;
+            // Who died before that call was made sends no signal.
+            match getppid() {
+                Some(now) if now == parent => Ok(()),
+                _ => Err(Errno::SRCH.into()),
+            }
+        });
     }
 }
 
@@ -26,24 +39,64 @@ pub(crate) fn start_in_session(command: &mut Command) {
 }
 
 /// From now on orphans among our descendants become our children (Linux).
-pub(crate) fn adopt_orphans() {
+pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let _ = rustix::process::set_child_subreaper(Some(getpid()));
 }
 
-/// Our children, from /proc; none where there is no /proc.
-pub(crate) fn children() -> Vec<Pid> {
-    let me = std::process::id();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mine = pids.filter(|pid| stat_field(*pid, 1) == Some(me));
-    mine.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).collect()
+/// What /proc says of a process that has not ended.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) pid: Pid,
+    pub(super) group: u32,
+    parent: u32,
+    session: u32,
 }
 
-/// Takes the exit status of every child that has ended.
-pub(crate) fn reap() {
-    use rustix::process::{WaitOptions, wait};
-    while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+/// All processes of this machine; none where there is no /proc.
+fn all() -> Vec<Seen> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let seen = pids.filter_map(|pid| {
+        let stat = Stat::of(pid)?;
+        let raw = i32::try_from(pid).ok()?;
+        (!stat.has_ended()).then_some(())?;
+        Some(Seen {
+            pid: Pid::from_raw(raw)?,
+            parent: stat.field(1)?,
+            group: stat.field(2)?,
+            session: stat.field(3)?,
+        })
+    });
+    seen.collect()
+}
+
+/// Our children, theirs, and so on.
+pub(super) fn descendants() -> Vec<Seen> {
+    let mut children: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
+    for seen in all() {
+        children.entry(seen.parent).or_default().push(seen);
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![std::process::id()];
+    while let Some(parent) = parents.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            parents.push(child.pid.as_raw_pid().unsigned_abs());
+            found.push(child);
+        }
+    }
+    found
+}
+
+/// Kills every process of a session whose leader is gone; its number is taken while one is left.
+pub(super) fn kill_session(leader: u32) {
+    loop {
+        let mut left = all();
+        left.retain(|seen| seen.session == leader);
+        if left.iter().filter(|seen| kill_process(seen.pid, Signal::KILL).is_ok()).count() == 0 {
+            return;
+        }
+    }
 }
 
 /// When a process started, in ticks since the machine did: with its id, its identity.
@@ -51,13 +104,25 @@ pub(crate) fn reap() {
 /// `None` for one that has ended, also where nobody has taken its exit status yet: not every
 /// container has an init process that does.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let ended: bool = stat_field::<char>(pid, 0).is_none_or(|state| "ZX".contains(state));
-    (!ended).then(|| stat_field(pid, 19))?
+    Stat::of(pid).filter(|stat| !stat.has_ended())?.field(19)
 }
 
-/// A field of /proc/PID/stat, counted from 0 behind the name.
-fn stat_field<T: std::str::FromStr>(pid: u32, index: usize) -> Option<T> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(index)?.parse().ok()
+/// /proc/PID/stat behind the name.
+struct Stat(String);
+
+impl Stat {
+    fn of(pid: u32) -> Option<Stat> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        Some(Stat(stat.rsplit_once(") ")?.1.to_owned()))
+    }
+
+    /// A field, counted from 0.
+    fn field<T: std::str::FromStr>(&self, index: usize) -> Option<T> {
+        self.0.split(' ').nth(index)?.parse().ok()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.field::<char>(0).is_none_or(|state| "ZX".contains(state))
+    }
 }

@@ -6,6 +6,8 @@ use crate::dsl::{Project, docker, engine, file_in_image};
 /// A small package of the npm registry, and what the registry states for it.
 const PACKAGE: &str = "[packages.normalize-scss]\nversion = \"8.0.0\"\nintegrity = \"INTEGRITY\"\n";
 const INTEGRITY: &str = "sha512-C6GXIxQ2LOYWrde27xWbONavmybobxp+V6TY8BiBJw5M+yMNEg2R0WjaeDtmP5JsunFYKvFOvgMAIC0/OxZuJQ==";
+/// Of version 7.0.1.
+const OLDER: &str = "sha512-qj16bWnYs+9/ac29IgGjySg4R5qQTp1lXfm7ApFOZNVBYFY8RZ3f8+XQNDDLHeDtI3Ba7Jj4+LuPgz9v/fne2A==";
 
 /// An app whose image holds what becomes of its assets.
 fn project() -> Project {
@@ -86,10 +88,16 @@ fn packages_are_fetched_once_and_believed_by_their_content_only() {
     assert!(!project.path("app/dist").exists(), "nothing was made of it");
     project.file("app/assets/assets.toml", toml(INTEGRITY));
     project.xtask(&["assets", "build"]).succeeds().says("getting normalize-scss@8.0.0");
-    let sheet = ".stevedore/packages/normalize-scss/sass/_normalize.scss";
+    let sheet = ".stevedore/packages/normalize-scss@8.0.0/normalize-scss/sass/_normalize.scss";
     let (good, evil) = (project.read(sheet), "evil { color: red; }\n");
     project.file(sheet, evil).xtask(&["assets", "build"]).succeeds();
     assert_eq!(project.read(sheet), good, "what was edited was fetched again");
+    let older = toml(OLDER).replace("8.0.0", "7.0.1");
+    let answer = project.file("app/assets/assets.toml", older).xtask(&["assets", "build"]);
+    answer.says("getting normalize-scss@7.0.1");
+    project.file("app/assets/assets.toml", toml(INTEGRITY));
+    let answer = project.xtask(&["assets", "build"]).succeeds();
+    assert!(!answer.stderr.contains("getting"), "both are here: {}", answer.stderr);
     project.fake("npm", "echo 'npm error code ECONNREFUSED' >&2; exit 1");
     project.xtask(&["assets", "build"]).succeeds().prints("fresh");
     project.file(sheet, evil);

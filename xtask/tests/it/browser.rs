@@ -44,7 +44,7 @@ pub(crate) fn visit(port: u16, dist: &Path) {
 }
 
 /// Where Chromium is; where one must be (CI), a missing one is a failure.
-fn chromium() -> Option<PathBuf> {
+pub(crate) fn chromium() -> Option<PathBuf> {
     let found = which::which("chromium").ok();
     if found.is_none() {
         assert!(
@@ -204,7 +204,7 @@ fn a_phone_needs_no_sideways_scrolling(page: &mut Page) {
 // --- the browser --------------------------------------------------------------------------------
 
 /// One page of a browser that ends with it.
-struct Page {
+pub(crate) struct Page {
     browser: Child,
     socket: WebSocket<TcpStream>,
     session: String,
@@ -217,7 +217,7 @@ struct Page {
 }
 
 impl Page {
-    fn open(chromium: &Path, url: &str) -> Page {
+    pub(crate) fn open(chromium: &Path, url: &str) -> Page {
         let profile = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
         let browser = Command::new(chromium)
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
@@ -275,6 +275,10 @@ impl Page {
     /// Asks the browser, and takes in what it tells meanwhile.
     #[track_caller]
     fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.ask(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn ask(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.calls += 1;
         let id = self.calls;
         let mut message = json!({"id": id, "method": method, "params": parameters});
@@ -285,8 +289,12 @@ impl Page {
         loop {
             let answer = self.next();
             if answer["id"] == id {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let error = &answer["error"];
+                return if error.is_null() {
+                    Ok(answer["result"].clone())
+                } else {
+                    Err(error.clone())
+                };
             }
         }
     }
@@ -335,6 +343,21 @@ impl Page {
         }
     }
 
+    /// Goes somewhere where the network is never idle.
+    pub(crate) fn visit(&mut self, url: &str) {
+        self.call("Page.navigate", json!({"url": url}));
+        self.until(&format!("location.href === '{url}' && document.readyState === 'complete'"));
+    }
+
+    /// Waits until a script says yes, whatever page it runs in by then.
+    #[track_caller]
+    pub(crate) fn until(&mut self, script: &str) {
+        wait_until(script, || {
+            let answer = self.ask("Runtime.evaluate", json!({"expression": script}));
+            answer.is_ok_and(|answer| answer["result"]["value"] == true)
+        });
+    }
+
     #[track_caller]
     fn reload(&mut self) {
         let parameters = json!({"ignoreCache": true});
@@ -348,7 +371,7 @@ impl Page {
     }
 
     #[track_caller]
-    fn eval(&mut self, script: &str) -> Value {
+    pub(crate) fn eval(&mut self, script: &str) -> Value {
         let parameters = json!({"expression": script, "returnByValue": true, "awaitPromise": true});
         let answer = self.call("Runtime.evaluate", parameters);
         let thrown = &answer["exceptionDetails"];
@@ -377,7 +400,7 @@ impl Page {
 
     /// A property of an element as the browser draws it.
     #[track_caller]
-    fn style(&mut self, selector: &str, property: &str) -> String {
+    pub(crate) fn style(&mut self, selector: &str, property: &str) -> String {
         self.text(&format!("getComputedStyle(document.querySelector('{selector}')).{property}"))
     }
 

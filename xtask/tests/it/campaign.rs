@@ -9,7 +9,7 @@
 #![allow(clippy::print_stderr)]
 
 #[path = "../../fingerprint/tests/support/chance.rs"]
-mod chance;
+pub(crate) mod chance;
 #[path = "../../fingerprint/tests/support/tree.rs"]
 mod tree;
 

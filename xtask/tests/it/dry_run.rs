@@ -150,7 +150,10 @@ fn the_host_engine_prints_its_processes_in_order_also_before_the_first_start() {
     );
     let detach = dry(&project, &[&dev[..], &["--detach"]].concat());
     assert_eq!(detach[0], "write environments/dev/.env");
-    assert!(detach[1].contains(" dev --engine=host --color=never --port="), "{detach:?}");
+    assert!(
+        detach[1].contains(" dev --engine=host --no-watch --color=never --port="),
+        "{detach:?}"
+    );
     assert_eq!(detach.len(), 2);
     assert_eq!(
         dry(&project, &["test", "--engine", "host"]),
@@ -166,6 +169,7 @@ fn setup_prints_the_installation() {
         .fake("docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
         .fake("dockerd", "exit 1")
         .fake("mmdebstrap", "exit 1")
+        .fake("curl", "exit 1")
         .fake("apt-get", "exit 1")
         .fake("apt-cache", "echo '  Candidate: 1.0'");
     let path = project.path("fake").display().to_string();
@@ -179,15 +183,20 @@ fn setup_prints_the_installation() {
     for (printed, expected) in printed.iter().zip(expected) {
         assert!(printed.ends_with(expected), "{printed}");
     }
-    assert_eq!(printed.len(), 3, "{printed:?}");
-    assert!(printed[2].contains("docker"), "the engine is started last: {printed:?}");
+    assert_eq!(printed.len(), 5, "{printed:?}");
+    assert!(printed[2].contains("docker"), "the engine is started: {printed:?}");
+    assert!(printed[3].starts_with("python3 -m venv"), "{printed:?}");
+    assert!(printed[4].ends_with("awsebcli==3.27.5 awscli"), "{printed:?}");
 }
 
 #[test]
 fn setup_of_a_machine_that_has_everything_prints_no_command() {
     engine!();
     let mut project = Project::new();
-    project.log_docker().fake("mmdebstrap", "exit 1");
+    project.log_docker();
+    for program in ["mmdebstrap", "curl", "eb", "aws"] {
+        project.fake(program, "exit 1");
+    }
     assert_eq!(dry(&project, &["setup"]), Vec::<String>::new());
 }
 

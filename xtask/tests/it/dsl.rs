@@ -50,6 +50,8 @@ pub(crate) fn engine_answers(test: &str) -> bool {
 /// A project that ends with the test, its containers, volumes and images too.
 pub(crate) struct Project {
     directory: tempfile::TempDir,
+    /// The project in it: mostly the directory itself.
+    root: PathBuf,
     /// Holds what is the test's own and not the project's.
     scratch: tempfile::TempDir,
     /// The `name:` of its compose file: no two projects share one.
@@ -66,7 +68,8 @@ impl Project {
         let name = format!("t{}-{count}", std::process::id());
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let project = Project { directory, scratch, name, variables: Vec::new(), has_stack: false };
+        let (root, variables) = (directory.path().to_path_buf(), Vec::new());
+        let project = Project { directory, root, scratch, name, variables, has_stack: false };
         project.mkdir("docker").mkdir("environments/dev");
         project
     }
@@ -131,11 +134,32 @@ impl Project {
     }
 
     pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The test's whole directory, whether the project lies in it or below.
+    pub(crate) fn top(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Moves the project into a directory beside which there may be other things.
+    pub(crate) fn move_below(&mut self, name: &str) -> &mut Project {
+        let files: Vec<_> = fs::read_dir(&self.root).unwrap().flatten().collect();
+        self.root.push(name);
+        fs::create_dir_all(&self.root).unwrap();
+        for file in files {
+            fs::rename(file.path(), self.root.join(file.file_name())).unwrap();
+        }
+        self
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root().join(path)
+    }
+
+    /// A place of the test's own, outside of the project.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     pub(crate) fn mkdir(&self, path: &str) -> &Project {

@@ -200,7 +200,7 @@ fn a_release_that_fails_stops_the_start_and_its_whole_log_is_shown() {
         .file("release.py", "for n in range(3000): print('line', n)\nprint('no database')\nexit(7)")
         .file("web.sh", "touch started\n");
     for arguments in [&DEV[..], &DETACH[..]] {
-        let answer = project.xtask(arguments).exits(1).says("release failed (exit status: 7)");
+        let answer = project.xtask(arguments).exits(7).says("release failed (exit status: 7)");
         let all = answer.stdout + &answer.stderr;
         assert!(all.contains("release | line 2999\nrelease | no database\n"), "{all}");
         assert!(!project.path("started").exists());
@@ -212,8 +212,11 @@ fn a_release_that_fails_stops_the_start_and_its_whole_log_is_shown() {
 fn the_end_of_one_process_ends_the_others_and_is_named() {
     let (project, port) = project(&format!("{WEB}worker: python3 worker.py\n"));
     // A pipe full of short lines takes longer to show than an end takes to be noticed.
-    project.file("worker.py", "print('\\n' * 200_000 + 'no memory')\nexit(3)\n");
-    let answer = project.xtask(&DEV).exits(1).says("worker ended (exit status: 3)");
+    project.file("worker.py", "print('\\n' * 200_000 + 'no memory')\nexit(3)\n").file(
+        "environments/dev/environment.toml",
+        format!("[ports]\nhttp = {port}\n[host]\nrestarts = 0\n"),
+    );
+    let answer = project.xtask(&DEV).exits(3).says("worker ended (exit status: 3)");
     let answer = answer.prints("worker  | \nworker  | no memory\n");
     assert!(!answer.stderr.contains("web ended"));
     assert!(get(port, "/").is_none());
@@ -252,7 +255,7 @@ fn a_second_dev_says_that_one_runs() {
     project.xtask(&DEV).exits(1).says(&says).says("cargo xtask stop dev");
     project.xtask(&DETACH).exits(1).says(&says);
     project.xtask(&["stop"]).succeeds().says("dev is stopped; its data is kept");
-    assert_eq!(dev.ends(), 130);
+    assert_eq!(dev.ends(), 143);
 }
 
 #[test]
@@ -293,7 +296,7 @@ fn a_release_that_runs_is_found_by_stop() {
     state.until(1);
     project.xtask(&DEV).exits(1).says("dev runs on the host engine already");
     project.xtask(&["stop"]).succeeds();
-    assert_eq!(dev.ends(), 130);
+    assert_eq!(dev.ends(), 143);
     state.none();
 }
 

@@ -4,8 +4,10 @@
 
 use std::process::Command;
 
+use crate::beanstalk;
 use crate::browser;
 use crate::dsl::{Project, docker, engine, free_port, get, post, repository};
+use crate::live;
 
 /// A copy of this checkout under a name of its own, committed to a git of its own.
 fn clone() -> Project {
@@ -46,6 +48,10 @@ fn the_first_day_with_a_fresh_clone() {
     prod_builds_without_its_env(&project);
     an_older_source_is_compiled_all_the_same(&project);
     prod_behind_its_edge(&project);
+    beanstalk::both_branches(&project);
+    for path in ["attached.yml", "bundle", "ecs"] {
+        remove(&project, path);
+    }
     assert_eq!(git(project.root(), &["status", "--porcelain"]), " M docker/stack.lock\n");
 }
 
@@ -59,6 +65,7 @@ fn dev_in_the_foreground(project: &Project) {
     let (status, health) = get(port, "/health").unwrap();
     assert!(status == 200 && health.contains(r#""store":"postgres""#), "{health}");
     assert_eq!(post(port, "/activity", r#"{"kind":"run","minutes":31}"#).unwrap().0, 201);
+    live::follows_saves(project, port);
     dev.signal("-INT");
     assert_eq!(dev.ends(), 130);
     assert!(get(port, "/").is_none());
@@ -160,6 +167,13 @@ fn prod_behind_its_edge(project: &Project) {
     let base = project.xtask(&["--json", "image", "list", "prod"]).succeeds();
     assert!(base.images().iter().all(|image| image.ends_with(" fresh")), "{:?}", base.images());
     project.xtask(&["stop", "prod"]).succeeds();
+}
+
+fn remove(project: &Project, path: &str) {
+    let path = project.path(path);
+    let removed =
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    removed.unwrap();
 }
 
 fn containers(project: &Project, environment: &str) -> String {

@@ -3,69 +3,8 @@
 
 use std::process::Command;
 
-use crate::dsl::{Project, docker, engine, file_in_image, repository, wait_until};
-
-/// A registry in a container, gone with the test.
-struct Registry {
-    container: String,
-    image: String,
-    address: String,
-}
-
-impl Registry {
-    /// Debian's own, from this repository's Dockerfile.
-    fn start(project: &Project) -> Registry {
-        for file in ["docker/registry/Dockerfile", "docker/registry/config.yml"] {
-            project.file(file, std::fs::read(repository().join(file)).unwrap());
-        }
-        project.compose(&[("registry", "{build: docker/registry}")]);
-        project.xtask(&["image", "build", "dev", "registry"]).succeeds();
-        let image = project.reference("registry");
-        let run = ["container", "run", "--detach", "--publish", "127.0.0.1:0:5000", &image];
-        let container = docker(&run).trim().to_owned();
-        let port = docker(&["container", "port", &container, "5000"]);
-        let address = port.trim().to_owned();
-        let registry = Registry { container, image, address };
-        wait_until("the registry", || registry.get("/v2/").starts_with('2'));
-        registry
-    }
-
-    /// The status of an answer, and all of it.
-    fn get(&self, path: &str) -> String {
-        let output = Command::new("curl")
-            .args(["--silent", "--write-out", "%{stderr}%{http_code}"])
-            .arg(format!("http://{}{path}", self.address))
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    /// The name under which an image of ours lies there.
-    fn name(&self, reference: &str) -> String {
-        format!("{}/cache/{reference}", self.address)
-    }
-
-    /// Puts another image where ours should be.
-    fn replace(&self, reference: &str, image: &str) {
-        let name = self.name(reference);
-        docker(&["image", "tag", image, &name]);
-        docker(&["image", "push", "--quiet", &name]);
-        docker(&["image", "rm", &name]);
-    }
-
-    /// Runs a shell command where the registry keeps its files.
-    fn inside(&self, script: &str) {
-        let arguments = ["container", "exec", &self.container, "sh", "-c", script];
-        assert!(Command::new("docker").args(arguments).status().unwrap().success(), "{script}");
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        docker(&["container", "rm", "--force", "--volumes", &self.container]);
-        docker(&["image", "rm", "--force", &self.image]);
-    }
-}
+use crate::dsl::{Project, docker, engine, file_in_image};
+use crate::registry::Registry;
 
 /// A project that shares through a registry of its own, on a base of its own.
 fn shared() -> (Project, Registry) {

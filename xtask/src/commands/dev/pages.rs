@@ -1,0 +1,155 @@
+//! What pages in a browser have to know of a change.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::live::Live;
+use crate::commands::{assets, status};
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::project::assets::OUTPUT;
+
+/// Between two questions whether it answers.
+const PAUSE: Duration = Duration::from_millis(15);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum News {
+    #[default]
+    None,
+    /// Style sheets by their file names: the old one, and what is in its place.
+    Styles(Vec<(String, String)>),
+    Reload,
+}
+
+impl News {
+    pub(super) fn and(self, other: News) -> News {
+        match (self, other) {
+            (News::None, news) | (news, News::None) => news,
+            (News::Styles(mut all), News::Styles(more)) => {
+                all.extend(more);
+                News::Styles(all)
+            }
+            _ => News::Reload,
+        }
+    }
+
+    pub(super) fn tell(&self, live: &Live) {
+        match self {
+            News::None => {}
+            News::Styles(replaced) => live.styles(replaced),
+            News::Reload => live.reload(),
+        }
+    }
+}
+
+/// Makes the assets anew.
+pub(super) fn assets(ctx: &Ctx) -> Result<News> {
+    let before = manifest(ctx);
+    assets::update(ctx)?;
+    Ok(difference(&before, &manifest(ctx)))
+}
+
+/// Source -> its file.
+type Manifest = BTreeMap<String, String>;
+
+fn manifest(ctx: &Ctx) -> Manifest {
+    let text = std::fs::read(ctx.root.join(OUTPUT).join("manifest.json")).unwrap_or_default();
+    let entries: BTreeMap<String, Value> = serde_json::from_slice(&text).unwrap_or_default();
+    let file = |entry: &Value| entry["file"].as_str().map(str::to_owned);
+    entries.iter().filter_map(|(source, entry)| Some((source.clone(), file(entry)?))).collect()
+}
+
+/// Other style sheets under the same names are swapped; anything else is another page.
+fn difference(before: &Manifest, after: &Manifest) -> News {
+    if before == after {
+        return News::None;
+    }
+    if !before.keys().eq(after.keys()) {
+        return News::Reload;
+    }
+    let both = before.values().zip(after.values()).filter(|(old, new)| old != new);
+    let replaced: Vec<(String, String)> =
+        both.map(|(old, new)| (old.clone(), new.clone())).collect();
+    match replaced.iter().all(|(_, new)| new.ends_with(".css")) {
+        true => News::Styles(replaced),
+        false => News::Reload,
+    }
+}
+
+/// Waits until something answers at a port, whatever it says: that the port is open says nothing
+/// where the engine holds it open.
+pub(super) fn wait_for_answer(ctx: &Ctx, port: u16, longest: Duration) -> Result<()> {
+    wait_until(ctx, port, longest, || answers(port))
+}
+
+/// Waits until another process than `before` answers at a port of this machine.
+pub(super) fn wait_for_another(
+    ctx: &Ctx,
+    port: u16,
+    before: &str,
+    longest: Duration,
+) -> Result<()> {
+    // Not every system tells who it is.
+    let is_known = before.contains("(process ");
+    wait_until(ctx, port, longest, || {
+        (!is_known || status::owner_of(port) != before) && answers(port)
+    })
+}
+
+fn wait_until(ctx: &Ctx, port: u16, longest: Duration, is_done: impl Fn() -> bool) -> Result<()> {
+    let started = Instant::now();
+    while !is_done() {
+        anyhow::ensure!(
+            started.elapsed() < longest,
+            "it does not answer on port {port}; its log says why"
+        );
+        if ctx.interrupted() {
+            return Err(exit::interrupted());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut start = [0; 5];
+        stream.read_exact(&mut start)?;
+        Ok(&start == b"HTTP/")
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(pairs: &[(&str, &str)]) -> Manifest {
+        pairs.iter().map(|(source, file)| ((*source).into(), (*file).into())).collect()
+    }
+
+    #[test]
+    fn a_style_sheet_is_swapped_and_anything_else_reloads() {
+        let before = manifest(&[("app.js", "app-1.js"), ("app.scss", "app-1.css")]);
+        let styles = manifest(&[("app.js", "app-1.js"), ("app.scss", "app-2.css")]);
+        let both = manifest(&[("app.js", "app-2.js"), ("app.scss", "app-2.css")]);
+        let more = manifest(&[("app.js", "app-1.js"), ("new.scss", "new-1.css")]);
+        let swapped = News::Styles(vec![("app-1.css".into(), "app-2.css".into())]);
+        assert_eq!(difference(&before, &before), News::None);
+        assert_eq!(difference(&before, &styles), swapped);
+        assert_eq!(difference(&before, &both), News::Reload);
+        assert_eq!(difference(&before, &more), News::Reload);
+        assert_eq!(News::Reload.and(News::None), News::Reload);
+        assert_eq!(News::None.and(difference(&before, &styles)), swapped);
+        assert_eq!(swapped.and(News::Reload), News::Reload);
+    }
+}

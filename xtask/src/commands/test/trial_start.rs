@@ -1,0 +1,156 @@
+//! A trial start, for gates: stacks from images by their IDs, with made-up secrets and data of
+//! their own, beside whatever else runs. Nothing is left of it, whatever came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use fingerprint::{sha256, short};
+use serde_json::json;
+
+use crate::commands::env::Facts;
+use crate::commands::image::plan::Request;
+use crate::commands::start::{self, Stage};
+use crate::ctx::Ctx;
+use crate::exit;
+use crate::project::image;
+use crate::project::stack::Stack;
+use crate::tools::compose;
+
+/// What becomes `!reset null`: a service shares neither ports nor a name with the real stack's.
+const RESET: &str = "reset";
+
+/// A stack that is to become healthy.
+pub(crate) struct TrialStart<'c> {
+    /// The tree in which compose runs.
+    pub(crate) ctx: &'c Ctx,
+    pub(crate) facts: Facts,
+    pub(crate) stack: Stack,
+    /// Service -> the ID of the image that it runs.
+    pub(crate) ids: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, String>,
+    /// What compose reads.
+    pub(crate) files: Vec<PathBuf>,
+    /// Only these services, and what they depend on; all when it is empty.
+    pub(crate) only: Vec<String>,
+    /// What to say before the services that did not become healthy.
+    pub(crate) failure: String,
+}
+
+/// Service -> the ID of the image that it runs; `ids` are those of the images.
+pub(crate) fn of_services(
+    request: &Request,
+    ids: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let Request { facts, stack, .. } = request;
+    let image = |service| image::of_service(&facts.project, stack, service);
+    let services = stack.services.iter();
+    services.filter_map(|(name, it)| Some((name.clone(), ids.get(&image(it)?)?.clone()))).collect()
+}
+
+/// On what a healthy start counts; nothing where that cannot be told, since what lies in files of
+/// this machine, or under a name that moves, may change without a word.
+pub(crate) fn key(facts: &Facts, stack: &Stack, ids: &BTreeMap<String, String>) -> Option<String> {
+    let is_known = ids.len() == stack.services.len() && !stack.host_files;
+    let mut key = format!("{} {} {ids:?}\n{}", facts.name, stack.hash, facts.schema.text);
+    for (name, value) in &facts.environment.variables {
+        key += &format!("{name}={value}\n");
+    }
+    is_known.then_some(key)
+}
+
+/// Starts one stack after the other in one compose project, each on the data of the one before.
+/// `name` is the gate's.
+pub(crate) fn try_out(ctx: &Ctx, name: &str, starts: Vec<TrialStart<'_>>) -> Result<()> {
+    let shared: BTreeSet<&String> = starts.iter().flat_map(|start| &start.stack.shared).collect();
+    if !shared.is_empty() {
+        let shared: Vec<String> = shared.into_iter().cloned().collect();
+        return Err(exit::problems("a trial start would touch what it does not own", &shared));
+    }
+    let _lock = ctx.lock(name)?;
+    let Some(first) = starts.first() else { return Ok(()) };
+    let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
+    let project = format!("{}-{name}-{}-{}", first.stack.name, first.facts.name, short(&checkout));
+    let mut steps = Vec::new();
+    for (number, start) in (1..).zip(starts) {
+        let file = if number == 1 { format!("{name}.yml") } else { format!("{name}-{number}.yml") };
+        let overlay = ctx.state().join(&start.facts.name).join(file);
+        steps.push(step(start, &project, overlay)?);
+    }
+    let last = &steps[steps.len() - 1];
+    let down = || last.ctx.run(compose::down_with_volumes(&last.ctx.sh, &last.stage.target));
+    // What a run left behind that was killed.
+    down()?;
+    let result = steps.iter().try_for_each(until_healthy);
+    let interrupted = ctx.interrupted();
+    if interrupted {
+        ctx.clear_interrupt();
+    }
+    let ended = down();
+    if interrupted {
+        return Err(exit::interrupted());
+    }
+    // What the gate found comes before what its end has to say.
+    result.and(ended)
+}
+
+/// A trial start with everything that compose needs.
+struct Step<'c> {
+    ctx: &'c Ctx,
+    stage: Stage,
+    only: Vec<String>,
+    failure: String,
+}
+
+fn step<'c>(start: TrialStart<'c>, project: &str, overlay: PathBuf) -> Result<Step<'c>> {
+    let TrialStart { ctx, facts, mut stack, ids, settings, files, only, failure } = start;
+    ctx.write_cache(&overlay, overlay_text(&stack, &ids, project)?.as_bytes())?;
+    let mut target = start::target(ctx, &facts, &stack, settings)?;
+    target.project = project.to_owned();
+    target.files = [files, vec![overlay]].concat();
+    // Only these are waited for.
+    stack.services.retain(|name, _| only.is_empty() || only.contains(name));
+    Ok(Step { ctx, stage: Stage { facts, stack, target }, only, failure })
+}
+
+/// Which image each service runs, and nothing that it would share with the real stack.
+fn overlay_text(stack: &Stack, ids: &BTreeMap<String, String>, project: &str) -> Result<String> {
+    let mut services = BTreeMap::new();
+    for name in stack.services.keys() {
+        let mut service = json!({"restart": "no", "ports": RESET, "container_name": RESET});
+        if let Some(id) = ids.get(name) {
+            service["image"] = id.clone().into();
+            service["pull_policy"] = "never".into();
+        }
+        services.insert(name, service);
+    }
+    let own = |name: &String| json!({"name": format!("{project}_{name}")});
+    let all = |names: &BTreeSet<String>| -> BTreeMap<String, _> {
+        names.iter().map(|name| (name.clone(), own(name))).collect()
+    };
+    let (volumes, networks) = (all(&stack.volumes), all(&stack.networks));
+    let text = serde_json::to_string_pretty(
+        &json!({"services": services, "volumes": volumes, "networks": networks}),
+    )?;
+    Ok(text.replace(&format!("\"{RESET}\""), "!reset null"))
+}
+
+fn until_healthy(step: &Step<'_>) -> Result<()> {
+    let Step { ctx, stage, only, failure } = step;
+    let started = ctx.run(compose::up_detached(&ctx.sh, &stage.target, only));
+    if ctx.dry_run {
+        return Ok(());
+    }
+    let problems = match &started {
+        Ok(()) => start::until_healthy(ctx, stage)?,
+        Err(_) => match start::look(ctx, stage)? {
+            start::Progress::Failed(problems) => problems,
+            _ => return started,
+        },
+    };
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let log = start::log_of(ctx, stage, &problems);
+    Err(exit::gate(format!("{log}\n{failure}: {}", problems.join("; "))))
+}
