@@ -108,7 +108,7 @@ fn a_registry_that_fails_leaves_a_release_unpublished_and_says_what_to_do() {
         ("PUT /manifests/", Fault::Status(500, ""), "`docker image push"),
         ("PUT /manifests/", Fault::Status(429, ""), "`docker image push"),
         ("PUT /manifests/", Fault::Reset, "`docker image push"),
-        ("PUT /manifests/", Fault::Forget, "and does not have it; run the same command again"),
+        ("PUT /manifests/", Fault::Forget, "`cargo xtask publish 1.0.0` brings it"),
         ("GET /manifests/", Fault::OtherBytes, "are damaged, twice"),
         ("GET /manifests/", Fault::Truncated, "are damaged, twice"),
         ("GET /blobs/", Fault::OtherBytes, "are damaged, twice"),
