@@ -18,6 +18,7 @@ mod image;
 mod logs;
 mod parity;
 mod plan;
+mod ports;
 mod procfile;
 mod program;
 mod publish;

@@ -31,7 +31,7 @@ pub(crate) const REGISTRY: Duration = Duration::from_secs(20);
 pub(crate) const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// The tool's own directory in a project.
-const STATE: &str = ".stevedore";
+pub(crate) const STATE: &str = ".stevedore";
 
 pub(crate) struct Ctx {
     /// The project's directory: the one that holds `docker/` and `environments/`.

@@ -3,16 +3,16 @@
 //! Settings, images, ports, then compose, then health; `dev` and `restart` share the steps.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fingerprint::{sha256, short};
 
 use super::env::{self, Facts};
 use super::image::build;
 use super::image::plan::{Plan, Request};
-use super::{dev, doctor, status};
+use super::ports::{self, Choice};
+use super::{dev, doctor};
 use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -21,8 +21,14 @@ use crate::project::image::{self, Recipe, recipes};
 use crate::project::lock;
 use crate::project::stack::Stack;
 use crate::tools::compose::{self, Lines, Target};
-use crate::tools::{docker, git};
+use crate::tools::git;
 
+mod checkout;
+pub(crate) use checkout::is_elsewhere;
+
+/// What compose writes on everything that it makes: its project, and the directory of that.
+pub(crate) const LABEL_PROJECT: &str = "com.docker.compose.project";
+pub(crate) const LABEL_HOME: &str = "com.docker.compose.project.working_dir";
 /// On every container: which environment it belongs to.
 pub(crate) const LABEL_ENVIRONMENT: &str = "dev.stevedore.environment";
 /// Longest wait for health: a first start may compile the app.
@@ -88,9 +94,10 @@ pub(crate) fn prepare_again(
     env::ensure(ctx, &facts)?;
     let stack = env::load_stack(ctx, &facts)?;
     env::check_declared(&facts, &stack)?;
-    let mut target = target(ctx, &facts, &stack, env::settings(ctx, &facts)?)?;
-    check_owner(ctx, &target.project)?;
-    check_ports(ctx, &facts, &target.project)?;
+    let settings = env::settings(ctx, &facts)?;
+    let project = checkout::claim(ctx, &project_name(&facts, &stack))?;
+    choose_ports(ctx, &mut facts, &project, port.is_some())?;
+    let mut target = target(ctx, &facts, &stack, project, settings);
     let lock = lock::load(&ctx.root)?;
     let images = images_path(ctx, &facts);
     if let Some(built) = built.filter(|_| images.exists())
@@ -114,18 +121,25 @@ pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
     let stack = env::load_stack(ctx, &facts)?;
     // What runs can be looked at and ended whatever has become of the settings since.
     let settings = env::settings(ctx, &facts).unwrap_or_default();
-    let mut target = target(ctx, &facts, &stack, settings)?;
+    let project = checkout::known(ctx, &project_name(&facts, &stack))?;
+    let mut target = target(ctx, &facts, &stack, project, settings);
     target.files.extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
     Ok(Stage { facts, stack, target })
 }
 
-/// What compose needs to know of an environment with these settings.
+/// The environment's name on the engine, as far as it is the only checkout's.
+fn project_name(facts: &Facts, stack: &Stack) -> String {
+    format!("{}-{}", stack.name, facts.name)
+}
+
+/// What compose needs to know of an environment with this name on the engine and these settings.
 pub(crate) fn target(
     ctx: &Ctx,
     facts: &Facts,
     stack: &Stack,
+    project: String,
     settings: BTreeMap<String, String>,
-) -> Result<Target> {
+) -> Target {
     let mut variables: Vec<(String, String)> = settings.into_iter().collect();
     for (name, port) in &facts.environment.ports {
         variables.push((env::port_variable(name), port.to_string()));
@@ -137,12 +151,7 @@ pub(crate) fn target(
     variables.push(("STEVEDORE_CHECKOUT".into(), short(&checkout).to_owned()));
     let given = |name: &String| variables.iter().any(|(given, _)| given == name);
     let absent = stack.variables.iter().filter(|name| !given(name)).cloned().collect();
-    Ok(Target {
-        project: format!("{}-{}", stack.name, facts.name),
-        files: facts.compose_files(),
-        variables,
-        absent,
-    })
+    Target { project, files: facts.compose_files(), variables, absent }
 }
 
 /// The commit of the checkout; `unknown` outside git.
@@ -179,42 +188,26 @@ fn write_images(
     Ok(path)
 }
 
-/// Refuses to take over the containers of another checkout of this project.
-fn check_owner(ctx: &Ctx, project: &str) -> Result<()> {
-    let answer = ctx.read(docker::containers_of_project(&ctx.sh, project))?;
-    for container in docker::parse_containers(&answer)? {
-        let home = container.label("com.docker.compose.project.working_dir").unwrap_or_default();
-        // Compose may know the same directory by way of a symlink.
-        if Path::new(home).canonicalize().is_ok_and(|home| home != ctx.root) {
-            let environment = container.label(LABEL_ENVIRONMENT).unwrap_or("ENV");
-            bail!(
-                "{project} runs from another checkout, {home}; stop it first: \
-                 cargo xtask -C {home} stop {environment}"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Refuses ports that somebody else has, and says who.
-fn check_ports(ctx: &Ctx, facts: &Facts, project: &str) -> Result<()> {
+/// Ports that nobody else has, in place of those that another checkout has.
+fn choose_ports(ctx: &Ctx, facts: &mut Facts, project: &str, is_fixed: bool) -> Result<()> {
     let mut problems = Vec::new();
-    for (name, port) in &facts.environment.ports {
-        if status::is_free(*port) {
-            continue;
-        }
-        let answer = ctx.read(docker::container_on_port(&ctx.sh, *port))?;
-        let containers = docker::parse_containers(&answer)?;
-        let owner = match containers.first() {
-            Some(container) if container.label("com.docker.compose.project") == Some(project) => {
+    let names: Vec<String> = facts.environment.ports.keys().cloned().collect();
+    for name in names {
+        let ports = &mut facts.environment.ports;
+        let port = ports[&name];
+        let others: Vec<u16> =
+            ports.iter().filter(|(it, _)| **it != name).map(|(_, port)| *port).collect();
+        let is_fixed = is_fixed && name == MAIN_PORT;
+        let owner = match ports::choose(ctx, port, is_fixed, Some(project), &others)? {
+            Choice::Port(found) => {
+                ports.insert(name, found);
                 continue;
             }
-            Some(container) => format!("container {}", container.name),
-            None => status::owner_of(*port),
+            Choice::Taken(owner) => owner,
         };
         let other = match name.as_str() {
             MAIN_PORT => {
-                format!("choose another with --port, such as --port {}", status::another(*port))
+                format!("choose another with --port, such as --port {}", ports::another(port))
             }
             name => format!(
                 "change {name} under [ports] in environments/{}/environment.toml",

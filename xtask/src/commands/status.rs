@@ -1,7 +1,6 @@
 //! `status`: which engine runs, and how each service is.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 
 use anyhow::Result;
 
@@ -90,47 +89,4 @@ fn show(
         ctx.print(format_args!("  {service:12} {status:30} {image}"))?;
     }
     Ok(())
-}
-
-/// Whether nobody listens on a port of 127.0.0.1.
-pub(crate) fn is_free(port: u16) -> bool {
-    match TcpListener::bind(("127.0.0.1", port)) {
-        Ok(_) => true,
-        Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
-    }
-}
-
-/// A port to suggest instead of one that is taken.
-pub(crate) fn another(port: u16) -> u16 {
-    if port == u16::MAX { port - 1 } else { port + 1 }
-}
-
-/// Which process listens on a port, as far as this system tells us.
-pub(crate) fn owner_of(port: u16) -> String {
-    listener(port).unwrap_or_else(|| "another process".into())
-}
-
-/// Linux: the socket's inode in /proc/net/tcp, then the process that has it open.
-fn listener(port: u16) -> Option<String> {
-    const LISTEN: &str = "0A";
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
-    let wanted = format!(":{port:04X}");
-    let inode = tables.iter().flatten().flat_map(|table| table.lines()).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let matches = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == LISTEN;
-        matches.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
-    })?;
-    let socket = format!("socket:[{inode}]");
-    for process in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
-            continue;
-        };
-        let open = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-        if open.into_iter().any(|target| target.as_os_str() == socket.as_str()) {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            let pid = process.file_name().to_string_lossy().into_owned();
-            return Some(format!("{} (process {pid})", name.trim()));
-        }
-    }
-    None
 }

@@ -229,19 +229,29 @@ pub(crate) const KINDS: [(&str, &[&str], &[&str]); 3] = [
 
 /// Everything of a kind that has a label, an ID a line.
 pub(crate) fn labelled<'s>(sh: &'s Shell, kind: &str, more: &[&str], label: &str) -> Cmd<'s> {
-    let filter = format!("label={label}");
-    cmd!(sh, "docker {kind} ls {more...} --quiet --filter {filter}")
+    cmd!(sh, "docker {kind} ls {more...} --quiet --filter label={label}")
 }
 
 pub(crate) fn remove<'s>(sh: &'s Shell, kind: &str, how: &[&str], ids: &[&str]) -> Cmd<'s> {
     cmd!(sh, "docker {kind} {how...} {ids...}")
 }
 
+/// Makes a volume, or does nothing where there is one of that name.
+pub(crate) fn create_volume<'s>(sh: &'s Shell, name: &str, labels: &[String]) -> Cmd<'s> {
+    let labels = labels.iter().flat_map(|label| ["--label", label]);
+    cmd!(sh, "docker volume create {labels...} {name}")
+}
+
+/// Volumes with a label, `NAME<tab>VALUE` a line: the value is that of another label.
+pub(crate) fn list_volumes<'s>(sh: &'s Shell, label: &str, value_of: &str) -> Cmd<'s> {
+    let format = format!("{{{{.Name}}}}\t{{{{.Label {value_of:?}}}}}");
+    cmd!(sh, "docker volume ls --filter label={label} --format {format}")
+}
+
 /// Images of a registry that lie here under no tag, `NAME@DIGEST` a line.
 pub(crate) fn exact_images<'s>(sh: &'s Shell, registry: &str) -> Cmd<'s> {
-    let filter = format!("reference={registry}/**");
     let format = "{{.Repository}}@{{.Digest}}";
-    cmd!(sh, "docker image ls --digests --filter {filter} --format {format}")
+    cmd!(sh, "docker image ls --digests --filter reference={registry}/** --format {format}")
 }
 
 pub(crate) fn remove_container<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {

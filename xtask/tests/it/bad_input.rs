@@ -255,8 +255,10 @@ fn a_port_in_use_names_the_process_or_the_container() {
     let project = Project::with_stack();
     publish(&project);
     project.xtask(&["start"]).succeeds();
-    let container = format!("port {port} is in use by container {}-dev-app-1; ", project.name);
-    refused(publish, &["start"], 1, &[&container, &other]);
+    let container = format!("port {port} is in use by container {}-dev-app-1 of", project.name);
+    // Of another checkout, so only where this very port is wanted.
+    let wanted = ["start", "--port", &port.to_string()];
+    refused(publish, &wanted, 1, &[&container, &other]);
 }
 
 #[test]

@@ -31,12 +31,13 @@ fn tree(project: &Project) -> BTreeMap<String, (u32, Vec<u8>)> {
 
 /// Whether a call of docker only asks.
 fn asks(call: &str) -> bool {
-    const QUESTIONS: [&str; 7] = [
+    const QUESTIONS: [&str; 8] = [
         "docker version",
         "docker buildx version",
         "docker compose version",
         "docker image inspect",
         "docker image ls",
+        "docker volume ls",
         "docker container ls",
         "docker buildx imagetools inspect",
     ];
@@ -223,10 +224,11 @@ fn start_restart_and_stop_print_what_they_then_run() {
     let printed = dry(&project, &["start"]);
     assert_eq!(dry(&project, &["dev", "--engine", "docker", "--detach"]), printed);
     assert_eq!(printed[0], "write environments/dev/.env");
-    assert_eq!(printed[4], format!("{COMPOSE} up --no-build --remove-orphans --detach"));
+    assert!(printed[1].starts_with("docker volume create --label "), "{}", printed[1]);
+    assert_eq!(printed[5], format!("{COMPOSE} up --no-build --remove-orphans --detach"));
     let foreground = dry(&project, &["dev", "--engine", "docker"]);
-    assert_eq!(foreground[..4], printed[..4]);
-    assert_eq!(foreground[4], format!("{COMPOSE} up --no-build --remove-orphans"));
+    assert_eq!(foreground[..5], printed[..5]);
+    assert_eq!(foreground[5], format!("{COMPOSE} up --no-build --remove-orphans"));
     assert_eq!(real(&project, &["start"]), printed[1..]);
 
     let printed = dry(&project, &["restart"]);

@@ -1,6 +1,7 @@
 //! A project in a temporary directory, the real binary in it, and what it answered.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,6 +48,23 @@ pub(crate) fn engine_answers(test: &str) -> bool {
     answers
 }
 
+/// In CI, where nobody sees the end of the output for long: why a test failed, at once.
+fn tell_failures_at_once() {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        if std::env::var_os("CI").is_none() {
+            return;
+        }
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            usual(info);
+            let thread = std::thread::current();
+            // Not what a test prints, which is kept until the end.
+            let _ = writeln!(std::io::stderr(), "{}: {info}", thread.name().unwrap_or("a thread"));
+        }));
+    });
+}
+
 /// A project that ends with the test, its containers, volumes and images too.
 pub(crate) struct Project {
     directory: tempfile::TempDir,
@@ -64,6 +82,7 @@ impl Project {
     /// An empty project: `docker/`, `environments/dev/` and nothing in them.
     pub(crate) fn new() -> Project {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        tell_failures_at_once();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{}-{count}", std::process::id());
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
@@ -285,6 +304,8 @@ impl Drop for Project {
         names.sort();
         for environment in names {
             self.remove_containers(&environment);
+            // Of a second checkout.
+            self.remove_containers(&format!("{environment}-2"));
         }
         let lock = fs::read_to_string(self.path("docker/stack.lock")).unwrap_or_default();
         let shared = fs::read_to_string(repository().join("docker/stack.lock")).unwrap();

@@ -464,10 +464,20 @@ fn test_runs_the_test_line_only_and_its_failure_is_a_gate() {
 #[test]
 fn two_checkouts_run_beside_each_other() {
     let (one, first) = project(WEB);
-    let (two, second) = project(WEB);
+    let (two, _) = project(WEB);
+    two.file("environments/dev/environment.toml", format!("[ports]\nhttp = {first}\n"));
     let _stop = (Detached(&one), Detached(&two));
     one.xtask(&DETACH).succeeds();
-    two.xtask(&DETACH).succeeds();
+    let port = first.to_string();
+    let home = one.root().display().to_string();
+    let owner = |text: &str| text.contains(&format!(" of the checkout {home}"));
+    let fixed = two.xtask(&[&DETACH[..], &["--port", &port]].concat()).exits(1);
+    assert!(owner(&fixed.stderr), "{}", fixed.stderr);
+    let answer = two.xtask(&DETACH).succeeds();
+    assert!(owner(&answer.stderr), "{}", answer.stderr);
+    let second = answer.stdout.split("127.0.0.1:").nth(1).unwrap().split('/').next().unwrap();
+    let second: u16 = second.parse().unwrap();
+    assert_ne!(first, second);
     one.xtask(&["stop"]).succeeds();
     assert!(get(first, "/").is_none());
     assert!(get(second, "/").is_some());

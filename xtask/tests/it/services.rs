@@ -183,12 +183,9 @@ fn shell_and_run_reach_the_main_service_or_the_named_one() {
     project.xtask(&["shell", "dev", "ap"]).exits(2).says(known);
 }
 
-#[test]
-fn another_checkout_of_the_same_project_is_not_taken_over() {
-    engine!();
-    let (project, _) = served();
-    project.xtask(&["start"]).succeeds();
-    let other = Project::new();
+/// The same project in another directory; its containers and volumes go with the test.
+fn second_checkout(project: &Project) -> Project {
+    let mut other = Project::for_containers();
     for path in ["docker", "app", "environments"] {
         let copied = std::process::Command::new("cp")
             .args(["--recursive", "--no-target-directory"])
@@ -196,12 +193,68 @@ fn another_checkout_of_the_same_project_is_not_taken_over() {
             .status();
         assert!(copied.unwrap().success());
     }
-    let home = project.root().display().to_string();
+    other.name.clone_from(&project.name);
     other
-        .xtask(&["start"])
-        .exits(1)
-        .says("runs from another checkout")
-        .says(&format!("cargo xtask -C {home} stop dev"));
+}
+
+#[test]
+fn two_checkouts_run_beside_each_other_with_names_ports_and_data_of_their_own() {
+    engine!();
+    let (first, port) = served();
+    let name = "<name>-dev";
+    let second = second_checkout(&first);
+    let home = first.root().display().to_string();
+    let mark = |project: &Project, text: &str| {
+        let line = format!("cat /data/mark; echo {text} > /data/mark");
+        project.xtask(&["run", "--", "sh", "-c", &line]).stdout
+    };
+    first.xtask(&["start"]).succeeds().prints(&format!(":{port}/"));
+    mark(&first, "first");
+
+    let others = second.xtask(&["start"]).succeeds();
+    let taken =
+        format!("port {port} is in use by container {name}-app-1 of the checkout {home}; this is ");
+    let other = others.stderr.split(&taken).nth(1).unwrap_or_else(|| panic!("{}", others.stderr));
+    let other: u16 = other.lines().next().unwrap().parse().unwrap();
+    assert_ne!(other, port);
+    let others = others.says(&format!("{name} is of the checkout {home}; this one is {name}-2"));
+    others.prints(&format!("dev answers on http://127.0.0.1:{other}/"));
+    assert_eq!(mark(&second, "second"), "", "each has its own data");
+    second.xtask(&["status"]).succeeds().prints(&format!(":{other}/"));
+    second.file("app/index.html", "changed\n");
+    second.xtask(&["restart"]).succeeds().prints(&format!(":{other}/"));
+    assert!(get(other, "/").unwrap().1.ends_with("changed\n"));
+    let fixed = second.xtask(&["start", "--port", &port.to_string()]);
+    fixed.exits(1).says(&format!("port {port} is in use by container"));
+
+    // Which one runs first tomorrow changes nothing.
+    first.xtask(&["stop"]).succeeds();
+    assert!(get(port, "/").is_none() && get(other, "/").is_some());
+    second.xtask(&["restart"]).succeeds();
+    assert_eq!(mark(&second, "again"), "second\n");
+    first.xtask(&["start"]).succeeds();
+    assert_eq!(mark(&first, "again"), "first\n");
+    second.xtask(&["stop"]).succeeds();
+    first.xtask(&["status"]).succeeds().prints("(healthy)");
+}
+
+#[test]
+fn what_a_checkout_had_that_is_gone_can_be_had_by_the_next() {
+    engine!();
+    let (project, _) = served();
+    let name = format!("{}-dev", project.name);
+    let volume = format!("{name}.checkout");
+    let claimed = || docker(&["volume", "ls", "--quiet", "--filter", &format!("name={volume}")]);
+    project.xtask(&["start", "--dry-run"]).succeeds().prints("docker volume create");
+    assert_eq!(claimed(), "");
+    let gone = format!("dev.stevedore.checkout={}", project.path("nowhere").display());
+    let label = format!("dev.stevedore.name={name}");
+    docker(&["volume", "create", "--label", &label, "--label", &gone, &volume]);
+    let answer = project.xtask(&["start"]).succeeds();
+    assert!(!answer.stderr.contains("is of the checkout"), "{}", answer.stderr);
+    let format = "{{index .Labels \"dev.stevedore.checkout\"}}";
+    let home = docker(&["volume", "inspect", "--format", format, &volume]);
+    assert_eq!(home.trim(), project.root().display().to_string());
 }
 
 #[test]

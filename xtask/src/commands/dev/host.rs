@@ -14,7 +14,7 @@ use super::live::Live;
 use super::processes::{Again, Processes, Requests};
 use crate::cli::Dev;
 use crate::commands::procfile::{self, Stage};
-use crate::commands::{assets, start, status};
+use crate::commands::{assets, ports, start};
 use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::project::procfile::{RELEASE, TEST};
@@ -149,7 +149,7 @@ pub(crate) fn logs(ctx: &Ctx, environment: &str, tail: u32, follow: bool) -> Res
 /// Runs the Procfile's `test` process.
 pub(crate) fn test(ctx: &Ctx) -> Result<()> {
     let facts = crate::commands::env::load(ctx, ENVIRONMENT)?;
-    let free = facts.environment.main_port().filter(|port| status::is_free(*port));
+    let free = facts.environment.main_port().filter(|port| ports::is_free(*port));
     let stage = procfile::prepare(ctx, ENVIRONMENT, free.or(Some(0)), "")?;
     let test = stage.test.as_ref().with_context(|| {
         format!("environments/{ENVIRONMENT}/Procfile has no `{TEST}:` line; use Docker: `cargo xtask setup`")

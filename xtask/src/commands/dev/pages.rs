@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::live::Live;
-use crate::commands::{assets, status};
+use crate::commands::{assets, ports};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::assets::OUTPUT;
@@ -98,7 +98,7 @@ pub(super) fn wait_for_another(
     // Not every system tells who it is.
     let is_known = before.contains("(process ");
     wait_until(ctx, port, longest, || {
-        (!is_known || status::owner_of(port) != before) && answers(port)
+        (!is_known || ports::owner_of(port) != before) && answers(port)
     })
 }
 

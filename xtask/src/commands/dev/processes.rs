@@ -10,8 +10,8 @@ use anyhow::Result;
 use super::effects::{Effect, Rules};
 use super::follow::end_of;
 use super::{ENVIRONMENT, pages};
+use crate::commands::ports;
 use crate::commands::procfile::{self, Stage};
-use crate::commands::status;
 use crate::ctx::{Ctx, LONG};
 use crate::supervise::Supervisor;
 
@@ -105,7 +105,7 @@ impl<'p> Processes<'p> {
 
     /// Waits until it is done, and another process answers.
     fn ask(&self, request: impl FnOnce(&mut Wanted)) -> Result<()> {
-        let before = self.stage.port.map(status::owner_of);
+        let before = self.stage.port.map(ports::owner_of);
         request(&mut self.requests.lock());
         let is_waiting = || {
             let wanted = self.requests.lock();

@@ -6,6 +6,7 @@ use super::builder;
 use super::last;
 use super::plan::{self, Request};
 use crate::cli::ImageDestroy;
+use crate::commands::start;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::tools::docker;
@@ -77,8 +78,8 @@ pub(crate) fn remove(ctx: &Ctx, references: &[String]) -> Result<()> {
 fn in_use(ctx: &Ctx, reference: &str, container: &docker::Container) -> String {
     let image = reference.split(':').next().unwrap_or(reference);
     let name = &container.name;
-    let environment = container.label(super::super::start::LABEL_ENVIRONMENT);
-    let home = container.label("com.docker.compose.project.working_dir");
+    let environment = container.label(start::LABEL_ENVIRONMENT);
+    let home = container.label(start::LABEL_HOME);
     match environment {
         Some(environment) if home == ctx.root.to_str() => {
             format!("{image}: container {name}; stop it with `cargo xtask stop {environment}`")

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::commands::env::{self, Facts};
-use crate::commands::{start, status};
+use crate::commands::ports::{self, Choice};
+use crate::commands::start;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::dotenv;
@@ -53,7 +54,7 @@ pub(super) fn directory(ctx: &Ctx, environment: &str) -> PathBuf {
     ctx.state().join(environment).join("host")
 }
 
-/// What is to be run; fails where the port is in use.
+/// What is to be run; fails where a stranger has the port.
 pub(crate) fn prepare(
     ctx: &Ctx,
     environment: &str,
@@ -61,15 +62,16 @@ pub(crate) fn prepare(
     live_reload: &str,
 ) -> Result<Stage> {
     let facts = env::load(ctx, environment)?;
-    let port = port.or_else(|| facts.environment.main_port());
-    if let Some(port) = port.filter(|port| !status::is_free(*port)) {
-        bail!(
-            "port {port} is in use by {}; choose another with --port, such as --port {}",
-            status::owner_of(port),
-            status::another(port)
-        );
+    let Some(wanted) = port.or_else(|| facts.environment.main_port()) else {
+        return of_facts(ctx, &facts, None, live_reload);
+    };
+    match ports::choose(ctx, wanted, port.is_some(), None, &[])? {
+        Choice::Port(port) => of_facts(ctx, &facts, Some(port), live_reload),
+        Choice::Taken(owner) => bail!(
+            "port {wanted} is in use by {owner}; choose another with --port, such as --port {}",
+            ports::another(wanted)
+        ),
     }
-    of_facts(ctx, &facts, port, live_reload)
 }
 
 /// The same for whoever has the port.

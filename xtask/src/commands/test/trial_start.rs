@@ -105,8 +105,7 @@ struct Step<'c> {
 fn step<'c>(start: TrialStart<'c>, project: &str, overlay: PathBuf) -> Result<Step<'c>> {
     let TrialStart { ctx, facts, mut stack, ids, settings, files, only, failure } = start;
     ctx.write_cache(&overlay, overlay_text(&stack, &ids, project)?.as_bytes())?;
-    let mut target = start::target(ctx, &facts, &stack, settings)?;
-    target.project = project.to_owned();
+    let mut target = start::target(ctx, &facts, &stack, project.to_owned(), settings);
     target.files = [files, vec![overlay]].concat();
     // Only these are waited for.
     stack.services.retain(|name, _| only.is_empty() || only.contains(name));
