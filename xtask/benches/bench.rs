@@ -2,7 +2,7 @@
 //!
 //! It measures the program that `cargo xtask` runs, so the dev build, not an optimised one. Each
 //! figure is the median of several runs, the page cache warm. Pass names of groups to run only
-//! those: `cargo bench -p xtask -- idle hash edit many huge assets bundle`.
+//! those: `cargo bench -p xtask -- idle hash edit many huge assets bundle dev`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros)]
 #![allow(clippy::print_stdout)]
@@ -18,6 +18,7 @@ use fingerprint::{Inputs, StatCache, Walk};
 
 mod assets;
 mod bundle;
+mod dev;
 
 /// Files and bytes of the tree that the goals name.
 const FILES: usize = 50_000;
@@ -67,6 +68,9 @@ fn main() {
     }
     if wanted("bundle") {
         bundle::measure(&bench);
+    }
+    if wanted("dev") {
+        dev::measure(&bench);
     }
     bench.clean();
 }
