@@ -66,7 +66,7 @@ impl Ctx {
                 .and_then(|here| here.canonicalize())
                 .context("can't find the current directory")?,
         };
-        let root = find_root(&start)?;
+        let root = caller::find_root(&start)?;
         let sh = Shell::new()?;
         sh.change_dir(&root);
         let interrupt = Arc::new(AtomicUsize::new(0));
@@ -335,6 +335,13 @@ impl Ctx {
         let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {line}");
     }
 
+    /// Whether a line of the terminal can be ours.
+    pub(crate) fn has_line(&self) -> bool {
+        let is_wanted = !self.quiet && !self.json && !self.dry_run;
+        let terminals = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        is_wanted && terminals && caller::env_os("TERM").is_some_and(|term| term != "dumb")
+    }
+
     /// A bar on a terminal for work of unknown length; nothing elsewhere.
     pub(crate) fn spinner(&self, message: String) -> indicatif::ProgressBar {
         if self.quiet || self.verbose || !std::io::stderr().is_terminal() {
@@ -382,19 +389,4 @@ impl Ctx {
             }
         }
     }
-}
-
-/// The nearest directory from `start` upwards that holds a project.
-fn find_root(start: &Path) -> Result<PathBuf> {
-    let found = start
-        .ancestors()
-        .find(|path| path.join("environments").is_dir() && path.join("docker").is_dir());
-    let root = found.with_context(|| {
-        format!(
-            "no project here: {} and the directories above it hold no docker/ and environments/\n  \
-             go to the project, or name it: cargo xtask -C DIR …",
-            start.display()
-        )
-    })?;
-    Ok(root.to_path_buf())
 }

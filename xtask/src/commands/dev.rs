@@ -23,10 +23,12 @@ mod host;
 mod live;
 mod pages;
 mod processes;
+mod status_line;
 use containers::Containers;
 use follow::{Follower, Place};
 pub(crate) use host::{logs as host_logs, test as test_host};
 use live::Live;
+use status_line::StatusLine;
 
 pub(crate) const ENVIRONMENT: &str = "dev";
 
@@ -73,20 +75,24 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
         // What an earlier run left behind would look like a failure of this one.
         ctx.run(compose::down(&ctx.sh, &stage.target))?;
     }
+    let line = StatusLine::new(ctx, ENVIRONMENT);
     if ctx.dry_run {
-        return show(ctx, &stage, flags, ran_before, &AtomicBool::new(false));
+        return show(ctx, &stage, flags, &line, ran_before, &AtomicBool::new(false));
     }
     let (stage, over, busy) = (Arc::new(stage), AtomicBool::new(false), AtomicBool::new(false));
     let workshop = ctx.for_a_thread()?;
     let ended = std::thread::scope(|scope| {
-        let (same, live, over, busy) = (Arc::clone(&stage), &live, &over, &busy);
+        let (same, live, line) = (Arc::clone(&stage), &live, &line);
+        let (over, busy) = (&over, &busy);
         if !flags.no_watch {
             scope.spawn(move || match Containers::new(&workshop, same, live) {
-                Ok(place) => follow(&workshop, Place::Containers(place), live, over, busy),
+                Ok(place) => {
+                    follow(&workshop, Place::Containers(place), (live, line), over, busy);
+                }
                 Err(error) => workshop.warn(format_args!("no file is watched: {error:#}")),
             });
         }
-        let ended = show(ctx, &stage, flags, ran_before, busy);
+        let ended = show(ctx, &stage, flags, line, ran_before, busy);
         over.store(true, Ordering::Relaxed);
         ended
     });
@@ -95,14 +101,21 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
         return ended;
     }
     ctx.clear_interrupt();
+    drop(line);
     ctx.say("stopping dev");
     ctx.run(compose::down(&ctx.sh, &stage.target))?;
     ended
 }
 
 /// Acts on changed files until it is over. That it can't is no reason to end what runs.
-fn follow(ctx: &Ctx, place: Place<'_>, live: &Live, over: &AtomicBool, busy: &AtomicBool) {
-    if let Err(error) = Follower::new(ctx, place, live).run(over, busy) {
+fn follow(
+    ctx: &Ctx,
+    place: Place<'_>,
+    shown: (&Live, &StatusLine),
+    over: &AtomicBool,
+    busy: &AtomicBool,
+) {
+    if let Err(error) = Follower::new(ctx, place, shown).run(over, busy) {
         ctx.warn(format_args!("no file is watched any more: {error:#}"));
     }
 }
@@ -111,9 +124,19 @@ fn follow(ctx: &Ctx, place: Place<'_>, live: &Live, over: &AtomicBool, busy: &At
 ///
 /// Compose ends when all that it shows has ended, even where that is only to be started again:
 /// `busy` says so, and the log goes on where it was.
-fn show(ctx: &Ctx, stage: &Stage, flags: &Dev, ran_before: bool, busy: &AtomicBool) -> Result<()> {
+fn show(
+    ctx: &Ctx,
+    stage: &Stage,
+    flags: &Dev,
+    line: &StatusLine,
+    ran_before: bool,
+    busy: &AtomicBool,
+) -> Result<()> {
     let mut ready = Ready { next: Instant::now(), done: false };
-    let mut beside = || ready.look(ctx, stage, flags);
+    let mut beside = || {
+        line.look();
+        ready.look(ctx, stage, flags, line)
+    };
     let (sh, target) = (&ctx.sh, &stage.target);
     let mut lines = Lines { follow: true, tail: Some(20), ..Lines::default() };
     let mut cmd = match ran_before {
@@ -152,7 +175,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn look(&mut self, ctx: &Ctx, stage: &Stage, flags: &Dev) -> Result<()> {
+    fn look(&mut self, ctx: &Ctx, stage: &Stage, flags: &Dev, line: &StatusLine) -> Result<()> {
         if self.done || Instant::now() < self.next {
             return Ok(());
         }
@@ -161,6 +184,7 @@ impl Ready {
                 self.done = true;
                 let port = stage.facts.environment.main_port();
                 start::announce(ctx, ENVIRONMENT, port)?;
+                line.answers(port);
                 open_page(ctx, flags.open, port)?;
             }
             Progress::Failed(problems) => {

@@ -1,8 +1,10 @@
-//! What the caller's own environment says: which engine docker talks to, where its logins are, and
-//! which certificates count.
+//! Where the caller stands, and what its environment says: which engine docker talks to, where its
+//! logins are, and which certificates count.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 
 use super::Ctx;
 
@@ -59,4 +61,19 @@ fn env_names() -> impl Iterator<Item = std::ffi::OsString> {
 #[allow(clippy::disallowed_methods)] // the one place
 pub(super) fn env_os(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
+}
+
+/// The nearest directory from `start` upwards that holds a project.
+pub(super) fn find_root(start: &Path) -> Result<PathBuf> {
+    let found = start
+        .ancestors()
+        .find(|path| path.join("environments").is_dir() && path.join("docker").is_dir());
+    let root = found.with_context(|| {
+        format!(
+            "no project here: {} and the directories above it hold no docker/ and environments/\n  \
+             go to the project, or name it: cargo xtask -C DIR …",
+            start.display()
+        )
+    })?;
+    Ok(root.to_path_buf())
 }

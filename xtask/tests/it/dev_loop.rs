@@ -206,6 +206,41 @@ fn on_the_host_each_kind_of_file_sets_off_the_least_that_is_right() {
 }
 
 #[test]
+fn on_a_terminal_the_last_line_says_where_it_answers_and_what_was_done() {
+    let (project, port) = project();
+    let typescript = project.scratch().join("typescript");
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let line = format!(
+        "stty rows 24 cols 60; exec {program} -C {} dev --engine host",
+        project.root().display()
+    );
+    let mut dev = Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command", &line])
+        .arg(&typescript)
+        .env("TERM", "xterm")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let text = || fs::read_to_string(&typescript).unwrap_or_default();
+    // The line, padded to the width of the terminal, and nothing scrolls over it.
+    let shows = |shown: &str| {
+        let wanted = format!("\x1b[24;1H\x1b[7m{:60}\x1b[0m", format!(" dev {shown}"));
+        wait_until(shown, || text().contains(&wanted));
+    };
+    wait_until("a region", || text().contains("\x1b[1;23r"));
+    shows(&format!("http://127.0.0.1:{port}/: ready"));
+    wait_until("the watch", || text().contains("watching "));
+    project.file("app/src/a", "error");
+    shows(&format!("http://127.0.0.1:{port}/: web failed: app/src/a"));
+    assert!(!text().contains("\x1b[r"));
+    let mut keys = dev.stdin.take().unwrap();
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(dev.wait().unwrap().code(), Some(130));
+    assert!(text().contains("\x1b[r\x1b[24;1H\x1b[2K"), "the terminal is as it was");
+}
+
+#[test]
 fn a_checkout_of_ten_thousand_files_is_one_change() {
     let (project, port) = project();
     git(&project, &["checkout", "--quiet", "-b", "many"]);

@@ -14,6 +14,7 @@ use super::effects::{Effect, Effects, because};
 use super::live::Live;
 use super::pages::{self, News};
 use super::processes::Processes;
+use super::status_line::StatusLine;
 use crate::ctx::{Answer, Ctx, QUESTION};
 use crate::tools::git;
 use crate::watch::{Changes, Watch};
@@ -53,13 +54,18 @@ pub(super) struct Follower<'f> {
     ctx: &'f Ctx,
     place: Place<'f>,
     live: &'f Live,
+    line: &'f StatusLine,
     /// What does not work now, and what it is said to be.
     problems: BTreeMap<Effect, String>,
 }
 
 impl<'f> Follower<'f> {
-    pub(super) fn new(ctx: &'f Ctx, place: Place<'f>, live: &'f Live) -> Follower<'f> {
-        Follower { ctx, place, live, problems: BTreeMap::new() }
+    pub(super) fn new(
+        ctx: &'f Ctx,
+        place: Place<'f>,
+        (live, line): (&'f Live, &'f StatusLine),
+    ) -> Follower<'f> {
+        Follower { ctx, place, live, line, problems: BTreeMap::new() }
     }
 
     /// Follows what is saved until `over` or Ctrl-C; `busy` while something is being done.
@@ -81,12 +87,20 @@ impl<'f> Follower<'f> {
         let mut news = News::default();
         for (group, files) in groups(self.place.effects(changes)) {
             let (why, started) = (because(&files, changes), Instant::now());
+            let what: Vec<String> = group.iter().map(describe).collect();
+            let what = what.join(", ");
+            self.line.works(format!("{what}… {why}"));
             let done = self.place.bring_about(self.ctx, &group);
             if self.ctx.interrupted() {
                 return Ok(());
             }
             let problem = done.as_ref().err().map(|error| format!("{error:#}"));
-            say(self.ctx, &group, &why, started.elapsed(), problem.as_deref())?;
+            let took = started.elapsed();
+            say(self.ctx, &what, &why, took, problem.as_deref())?;
+            self.line.works(match problem {
+                None => format!("{what} in {:.2} s: {why}", took.as_secs_f64()),
+                Some(_) => format!("{what} failed: {why}"),
+            });
             group.iter().for_each(|effect| drop(self.problems.remove(effect)));
             self.problems.extend(problem.map(|text| (group[0].clone(), text)));
             news = news.and(done.unwrap_or_default());
@@ -148,15 +162,8 @@ fn groups(effects: Effects) -> Vec<(Vec<Effect>, BTreeSet<PathBuf>)> {
 }
 
 /// One line for each piece of work, and what went wrong below it.
-fn say(
-    ctx: &Ctx,
-    group: &[Effect],
-    why: &str,
-    took: Duration,
-    problem: Option<&str>,
-) -> Result<()> {
-    let what: Vec<String> = group.iter().map(describe).collect();
-    let (what, seconds) = (what.join(", "), took.as_secs_f64());
+fn say(ctx: &Ctx, what: &str, why: &str, took: Duration, problem: Option<&str>) -> Result<()> {
+    let seconds = took.as_secs_f64();
     if ctx.json {
         return ctx.event(&json!({
             "event": "change", "what": what, "because": why, "seconds": seconds,

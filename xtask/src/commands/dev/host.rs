@@ -12,6 +12,7 @@ use super::ENVIRONMENT;
 use super::follow::Place;
 use super::live::Live;
 use super::processes::{Again, Processes, Requests};
+use super::status_line::StatusLine;
 use crate::cli::Dev;
 use crate::commands::procfile::{self, Stage};
 use crate::commands::{assets, ports, start};
@@ -37,25 +38,32 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
         stage.show(ctx);
         return Ok(());
     }
-    let mut waiting = true;
+    let (line, mut waiting) = (StatusLine::new(ctx, ENVIRONMENT), true);
     let mut announce = || {
+        line.look();
         if waiting && stage.port.is_some_and(start::answers) {
             waiting = false;
             start::announce(ctx, ENVIRONMENT, stage.port)?;
+            line.answers(stage.port);
             super::open_page(ctx, flags.open, stage.port)?;
         }
         Ok(())
     };
     let over = match flags.no_watch {
         true => procfile::run_all(ctx, &stage, &mut |_| announce())?,
-        false => follow(ctx, stage.port, &mut announce)?,
+        false => follow(ctx, stage.port, &line, &mut announce)?,
     };
     // Nobody wanted the end, so it is a failure in any case.
     Err(procfile::failed(&over))
 }
 
 /// Runs the processes, and again when they are other ones; meanwhile files are watched.
-fn follow(ctx: &Ctx, port: Option<u16>, announce: &mut dyn FnMut() -> Result<()>) -> Result<Over> {
+fn follow(
+    ctx: &Ctx,
+    port: Option<u16>,
+    line: &StatusLine,
+    announce: &mut dyn FnMut() -> Result<()>,
+) -> Result<Over> {
     let live = Live::start(port)?;
     let (requests, over) = (Requests::default(), AtomicBool::new(false));
     let read = || procfile::read(ctx, ENVIRONMENT, port, &live.variable().1);
@@ -64,7 +72,8 @@ fn follow(ctx: &Ctx, port: Option<u16>, announce: &mut dyn FnMut() -> Result<()>
         let (live, requests, ended, stage) = (&live, &requests, &over, first.clone());
         scope.spawn(move || {
             let place = Box::new(Processes::new(&workshop, stage, requests));
-            super::follow(&workshop, Place::Processes(place), live, ended, &AtomicBool::default());
+            let (place, busy) = (Place::Processes(place), AtomicBool::default());
+            super::follow(&workshop, place, (live, line), ended, &busy);
         });
         let mut stage = first;
         let result = loop {
