@@ -70,10 +70,7 @@ impl Ctx {
         let sh = Shell::new()?;
         sh.change_dir(&root);
         let interrupt = Arc::new(AtomicUsize::new(0));
-        for signal in exit::SIGNALS {
-            let number = usize::from(signal);
-            signal_hook::flag::register_usize(i32::from(signal), Arc::clone(&interrupt), number)?;
-        }
+        exit::notice_signals(&interrupt)?;
         let state = root.join(STATE);
         Ok(Ctx {
             root,
@@ -112,6 +109,14 @@ impl Ctx {
     /// The same session for another thread.
     pub(crate) fn for_a_thread(&self) -> Result<Ctx> {
         self.at(self.root.clone(), self.state.clone())
+    }
+
+    /// The same for a thread that ends when the flag is set, or with a signal, whoever else has
+    /// obeyed that already.
+    pub(crate) fn apart(&self) -> Result<(Ctx, Arc<AtomicUsize>)> {
+        let over = Arc::new(AtomicUsize::new(self.interrupt.load(Ordering::Relaxed)));
+        exit::notice_signals(&over)?;
+        Ok((Ctx { interrupt: Arc::clone(&over), ..self.for_a_thread()? }, over))
     }
 
     // --- children ---------------------------------------------------------------------------

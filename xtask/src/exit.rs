@@ -6,6 +6,8 @@
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
@@ -15,6 +17,15 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// INT, TERM, HUP and QUIT: each asks us to end.
 pub(crate) const SIGNALS: [u8; 4] = [2, 15, 1, 3];
+
+/// From now on a signal that asks us to end leaves its number there.
+pub(crate) fn notice_signals(flag: &Arc<AtomicUsize>) -> std::io::Result<()> {
+    for signal in SIGNALS {
+        let number = usize::from(signal);
+        signal_hook::flag::register_usize(i32::from(signal), Arc::clone(flag), number)?;
+    }
+    Ok(())
+}
 
 const INTERRUPT: &str = "interrupted";
 

@@ -180,6 +180,11 @@ impl<'t> Supervisor<'t> {
         Ok(())
     }
 
+    /// Whether a process has failed since it was last asked to start.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.processes.iter().any(|one| one.failures > 0)
+    }
+
     /// Ends all processes, the last one first, each after the one before has ended. Whoever takes
     /// longer than a fair share of the grace does not keep the next one from being asked; who is
     /// left when it is over, or when `force` says so, is killed.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 mod memory;
@@ -20,8 +20,12 @@ pub(crate) use memory::{Changes, How};
 const QUIET: Duration = Duration::from_millis(20);
 /// How long one waits for quiet where something is written all the time.
 const RESTLESS: Duration = Duration::from_millis(500);
-/// How long git may take to write a tree; all that it writes is one change.
+/// How long git may take to write a tree, and how long it may write nothing; all that it writes is
+/// one change. Who edits the message of a commit holds git's lock too.
 const CHECKOUT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+/// With more hints than this, some are still on their way: everything is looked at.
+const MANY: usize = 1000;
 /// How often all is looked at where the kernel watches no more.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -35,18 +39,24 @@ enum Hint {
 }
 
 pub(crate) struct Watch {
-    root: PathBuf,
     memory: Memory,
     ignored: Ignored,
     hints: Receiver<Hint>,
-    kernel: RecommendedWatcher,
+    /// Nothing where the kernel has no more of them.
+    kernel: Option<RecommendedWatcher>,
     /// Why all is looked at now and then instead; nothing where the kernel tells.
     polls: Option<String>,
+    polled: Instant,
+    /// The file that git holds while it writes a tree.
+    index_lock: PathBuf,
+    /// What has changed while all was read for the first time.
+    early: Changes,
 }
 
 impl Watch {
-    /// Reads every file once; what changes from now on is told by [`Watch::wait`].
-    pub(crate) fn new(root: &Path, ignored: Ignored) -> Result<Watch> {
+    /// Reads every file once; what changes from now on is told by [`Watch::wait`]. `index_lock` is
+    /// the file that git holds while it writes a tree.
+    pub(crate) fn new(root: &Path, index_lock: PathBuf, ignored: Ignored) -> Result<Watch> {
         let (sender, hints) = mpsc::channel();
         let kernel = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let _ = match event {
@@ -56,15 +66,17 @@ impl Watch {
                 Ok(event) => sender.send(Hint::At(event.paths)),
                 Err(_) => sender.send(Hint::Everywhere),
             };
-        })
-        .context("can't watch files")?;
-        let root = root.to_path_buf();
-        let memory = Memory::new(&root);
-        let mut watch = Watch { root, memory, ignored, hints, kernel, polls: None };
+        });
+        let (kernel, polls) = match kernel {
+            Ok(kernel) => (Some(kernel), None),
+            Err(error) => (None, Some(format!("{error}; raise fs.inotify.max_user_instances"))),
+        };
+        let (memory, polled, early) = (Memory::new(root), Instant::now(), Changes::new());
+        let mut watch = Watch { memory, ignored, hints, kernel, polls, polled, index_lock, early };
         // Read before it is watched, since each read would be an event; then looked at once more,
         // for what has changed in between.
-        let look = watch.memory.look_everywhere(&watch.ignored)?;
-        watch.settle(look.new)?;
+        let look = watch.memory.look_everywhere(true, &watch.ignored)?;
+        watch.early = watch.settle(look.new)?;
         Ok(watch)
     }
 
@@ -82,39 +94,61 @@ impl Watch {
     /// there is no change within `patience`.
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<Changes> {
         let started = Instant::now();
+        if !self.early.is_empty() {
+            return Ok(std::mem::take(&mut self.early));
+        }
         loop {
             let left = patience.saturating_sub(started.elapsed());
-            let everywhere = match self.hints.recv_timeout(left.min(POLL)) {
-                Ok(hint) => self.gather(hint),
-                Err(RecvTimeoutError::Timeout) if self.polls.is_some() => None,
-                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(Changes::new()),
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the watch of files ended"),
+            let until_poll = POLL.saturating_sub(self.polled.elapsed());
+            let pause = if self.polls.is_some() { left.min(until_poll) } else { left };
+            let is_due = |watch: &Watch| watch.polls.is_some() && watch.polled.elapsed() >= POLL;
+            let changes = match self.hints.recv_timeout(pause) {
+                Ok(hint) => {
+                    let paths = self.gather(hint);
+                    self.look(paths)?
+                }
+                Err(RecvTimeoutError::Disconnected) if self.polls.is_none() => {
+                    anyhow::bail!("the watch of files ended")
+                }
+                Err(_) if is_due(self) => self.poll()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(pause);
+                    Changes::new()
+                }
+                Err(RecvTimeoutError::Timeout) => Changes::new(),
             };
-            let changes = self.look(everywhere)?;
-            if !changes.is_empty() || left.is_zero() {
+            if !changes.is_empty() || started.elapsed() >= patience {
                 return Ok(changes);
             }
         }
+    }
+
+    fn poll(&mut self) -> Result<Changes> {
+        let mut look = self.memory.look_everywhere(false, &self.ignored)?;
+        self.polled = Instant::now();
+        self.with_rules(std::mem::take(&mut look.changes))
     }
 
     /// All hints until it is quiet: the paths, or nothing when everything is to be looked at.
     fn gather(&self, first: Hint) -> Option<BTreeSet<PathBuf>> {
         let mut paths = Some(BTreeSet::new());
         let mut add = |hint| match (hint, &mut paths) {
-            (Hint::At(more), Some(paths)) => paths.extend(more),
+            (Hint::At(more), Some(all)) if all.len() + more.len() <= MANY => all.extend(more),
             _ => paths = None,
         };
         add(first);
-        let started = Instant::now();
-        let index_lock = self.root.join(".git/index.lock");
+        let (started, mut last) = (Instant::now(), Instant::now());
         loop {
+            let git_writes = || self.index_lock.exists() && started.elapsed() < CHECKOUT;
             match self.hints.recv_timeout(QUIET) {
-                Ok(hint) => add(hint),
-                Err(_) if index_lock.exists() && started.elapsed() < CHECKOUT => continue,
+                Ok(hint) => {
+                    add(hint);
+                    last = Instant::now();
+                }
+                Err(_) if last.elapsed() < PAUSE && git_writes() => continue,
                 Err(_) => return paths,
             }
-            if started.elapsed() > RESTLESS && !index_lock.exists() {
+            if started.elapsed() > RESTLESS && !git_writes() {
                 return paths;
             }
         }
@@ -123,17 +157,23 @@ impl Watch {
     /// Looks at these absolute paths, or everywhere.
     fn look(&mut self, paths: Option<BTreeSet<PathBuf>>) -> Result<Changes> {
         let mut look = match paths {
-            None => self.memory.look_everywhere(&self.ignored)?,
+            None => self.memory.look_everywhere(true, &self.ignored)?,
             Some(paths) => self.memory.look(paths, false, &self.ignored)?,
         };
-        let mut changes = std::mem::take(&mut look.changes);
-        if changes.keys().any(|path| path.ends_with(".gitignore")) {
-            look = self.memory.look_everywhere(&self.ignored)?;
-            changes.append(&mut look.changes);
-        }
+        let mut changes = self.with_rules(std::mem::take(&mut look.changes))?;
         let mut directories = look.new;
         directories.append(&mut look.known);
         changes.append(&mut self.settle(directories)?);
+        Ok(changes)
+    }
+
+    /// Where git ignores other files now, some are no sources any more, and some are new ones.
+    fn with_rules(&mut self, mut changes: Changes) -> Result<Changes> {
+        if changes.keys().any(|path| path.ends_with(".gitignore")) {
+            let mut look = self.memory.look_everywhere(true, &self.ignored)?;
+            changes.append(&mut look.changes);
+            changes.append(&mut self.settle(look.new)?);
+        }
         Ok(changes)
     }
 
@@ -150,8 +190,9 @@ impl Watch {
     }
 
     fn watch(&mut self, directories: &BTreeSet<PathBuf>) {
+        let Some(kernel) = &mut self.kernel else { return };
         for directory in directories {
-            let Err(error) = self.kernel.watch(directory, RecursiveMode::NonRecursive) else {
+            let Err(error) = kernel.watch(directory, RecursiveMode::NonRecursive) else {
                 continue;
             };
             match error.kind {

@@ -4,28 +4,29 @@
 //! machine. Either way nothing is left running that this command started.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
 use super::start::{self, Progress, Stage};
-use super::{doctor, procfile};
+use super::{doctor, env, procfile};
 use crate::cli::{Dev, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::compose::{self, Lines};
+use crate::watch::Watch;
 
 mod containers;
 mod effects;
 mod follow;
 mod host;
-mod live;
+pub(crate) mod live;
 mod pages;
 mod processes;
 mod status_line;
 use containers::Containers;
-use follow::{Follower, Place};
+use follow::{Follower, Outage, Place};
 pub(crate) use host::{logs as host_logs, test as test_host};
 use live::Live;
 use status_line::StatusLine;
@@ -62,12 +63,28 @@ pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine>
     }
 }
 
+/// The files as they are before anything is made of them, so that nothing saved from now on is
+/// missed. That they can't be watched is no reason not to start.
+fn watch(ctx: &Ctx, flags: &Dev) -> Result<Option<Watch>> {
+    if flags.no_watch || flags.detach || ctx.dry_run {
+        return Ok(None);
+    }
+    env::ensure(ctx, &env::load(ctx, ENVIRONMENT)?)?;
+    Ok(follow::watch(ctx)
+        .map_err(|error| ctx.warn(format_args!("no file is watched: {error:#}")))
+        .ok())
+}
+
 /// The stack in the foreground: compose shows the log, we watch for health beside it.
 fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     refuse_host(ctx)?;
+    let watch = watch(ctx, flags)?;
     let mut stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
     let live = Live::start(stage.facts.environment.main_port())?;
-    stage.target.variables.push(live.variable());
+    if watch.is_some() {
+        stage.target.variables.push(live.variable());
+        live.announce(ctx)?;
+    }
     // In a dry run the overlay that names the images may not be written yet.
     let known = stage.target.files.iter().all(|file| ctx.root.join(file).exists());
     let ran_before = known && start::runs(ctx, &stage)?;
@@ -77,25 +94,27 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     }
     let line = StatusLine::new(ctx, ENVIRONMENT);
     if ctx.dry_run {
-        return show(ctx, &stage, flags, &line, ran_before, &AtomicBool::new(false));
+        return show(ctx, &stage, flags, &line, ran_before, &Outage::default());
     }
-    let (stage, over, busy) = (Arc::new(stage), AtomicBool::new(false), AtomicBool::new(false));
-    let workshop = ctx.for_a_thread()?;
+    let (stage, outage) = (Arc::new(stage), Outage::default());
+    let (workshop, over) = ctx.apart()?;
     let ended = std::thread::scope(|scope| {
         let (same, live, line) = (Arc::clone(&stage), &live, &line);
-        let (over, busy) = (&over, &busy);
-        if !flags.no_watch {
-            scope.spawn(move || match Containers::new(&workshop, same, live) {
+        let outage = &outage;
+        if let Some(watch) = watch {
+            scope.spawn(move || match Containers::new(&workshop, same) {
                 Ok(place) => {
-                    follow(&workshop, Place::Containers(place), (live, line), over, busy);
+                    let place = Place::Containers(place);
+                    follow(&workshop, watch, place, (live, line), outage);
                 }
                 Err(error) => workshop.warn(format_args!("no file is watched: {error:#}")),
             });
         }
-        let ended = show(ctx, &stage, flags, line, ran_before, busy);
-        over.store(true, Ordering::Relaxed);
+        let ended = show(ctx, &stage, flags, line, ran_before, outage);
+        over.store(1, Ordering::Relaxed);
         ended
     });
+    live::forget(ctx);
     if ran_before {
         ctx.say("dev ran before and goes on; end it with `cargo xtask stop dev`");
         return ended;
@@ -103,34 +122,32 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     ctx.clear_interrupt();
     drop(line);
     ctx.say("stopping dev");
-    ctx.run(compose::down(&ctx.sh, &stage.target))?;
-    ended
+    // What was saved last may be no compose file.
+    let down = ctx.run(compose::down(&ctx.sh, &stage.target));
+    let by_name = |_| ctx.run(compose::down(&ctx.sh, &stage.target.by_name()));
+    ended.and(down.or_else(by_name))
 }
 
 /// Acts on changed files until it is over. That it can't is no reason to end what runs.
-fn follow(
-    ctx: &Ctx,
-    place: Place<'_>,
-    shown: (&Live, &StatusLine),
-    over: &AtomicBool,
-    busy: &AtomicBool,
-) {
-    if let Err(error) = Follower::new(ctx, place, shown).run(over, busy) {
-        ctx.warn(format_args!("no file is watched any more: {error:#}"));
+fn follow(ctx: &Ctx, watch: Watch, place: Place<'_>, shown: (&Live, &StatusLine), outage: &Outage) {
+    if let Err(error) = Follower::new(ctx, place, shown).run(watch, outage)
+        && !ctx.interrupted()
+    {
+        ctx.warn(format_args!("no file is watched any more: {error:#}; start `dev` again"));
     }
 }
 
 /// Starts what does not run, and shows the log until Ctrl-C.
 ///
-/// Compose ends when all that it shows has ended, even where that is only to be started again:
-/// `busy` says so, and the log goes on where it was.
+/// Compose ends when all that it shows has ended, even where that is only to be started again, now
+/// or after the next save: `outage` says so, and the log goes on where it was.
 fn show(
     ctx: &Ctx,
     stage: &Stage,
     flags: &Dev,
     line: &StatusLine,
     ran_before: bool,
-    busy: &AtomicBool,
+    outage: &Outage,
 ) -> Result<()> {
     let mut ready = Ready { next: Instant::now(), done: false };
     let mut beside = || {
@@ -138,6 +155,8 @@ fn show(
         ready.look(ctx, stage, flags, line)
     };
     let (sh, target) = (&ctx.sh, &stage.target);
+    // However wrong the files are by then.
+    let known = target.by_name();
     let mut lines = Lines { follow: true, tail: Some(20), ..Lines::default() };
     let mut cmd = match ran_before {
         true => {
@@ -149,14 +168,17 @@ fn show(
     loop {
         let ended = ctx.run_shown(cmd, &mut beside);
         let since = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        while busy.load(Ordering::Relaxed) && !ctx.interrupted() {
+        while outage.goes_on() && !ctx.interrupted() {
             std::thread::sleep(Duration::from_millis(20));
+        }
+        if ctx.interrupted() {
+            return ended.and(Err(exit::interrupted()));
         }
         if ended.is_err() || ctx.dry_run || !start::runs(ctx, stage)? {
             return ended;
         }
         lines = Lines { follow: true, since: Some(since), ..Lines::default() };
-        cmd = compose::logs(sh, target, &lines, &[]);
+        cmd = compose::logs(sh, &known, &lines, &[]);
     }
 }
 

@@ -13,14 +13,24 @@ const TAIL: u32 = 100;
 
 impl Logs {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        if procfile::running(ctx, &self.environment)?.is_some() {
+        match self.show(ctx) {
+            // Ctrl-C is how one stops looking.
+            Err(error) if exit::code(&error) == exit::INTERRUPTED => Ok(()),
+            result => result,
+        }
+    }
+
+    fn show(self, ctx: &Ctx) -> Result<()> {
+        if let Some(running) = procfile::running(ctx, &self.environment)? {
             if self.since.is_some() {
                 return Err(exit::usage(
                     "the host engine's log has no times for --since; use --tail".to_owned(),
                 ));
             }
-            let tail = self.tail.unwrap_or(TAIL);
-            return dev::host_logs(ctx, &self.environment, tail, !self.no_follow);
+            running.check_names(&self.services)?;
+            let (tail, follow) = (self.tail.unwrap_or(TAIL), !self.no_follow);
+            let mut tell = |line: &str| tell_of_process(ctx, line);
+            return dev::host_logs(ctx, &self.environment, &self.services, tail, follow, &mut tell);
         }
         let stage = start::existing(ctx, &self.environment)?;
         env::check_services(&stage.stack, &self.services)?;
@@ -31,16 +41,24 @@ impl Logs {
             parsed: ctx.json,
         };
         let cmd = compose::logs(&ctx.sh, &stage.target, &lines, &self.services);
-        let shown = match ctx.json {
+        match ctx.json {
             true => ctx.run_lines(cmd, &mut |line| tell(ctx, line)),
             false => ctx.run_shown(cmd, &mut || Ok(())),
-        };
-        match shown {
-            // Ctrl-C is how one stops looking.
-            Err(error) if exit::code(&error) == exit::INTERRUPTED => Ok(()),
-            result => result,
         }
     }
+}
+
+/// `NAME | TEXT`, or what the tool itself said.
+fn tell_of_process(ctx: &Ctx, line: &str) {
+    // Who does not read any more is told nothing.
+    let _ = match line.split_once('|').filter(|_| ctx.json) {
+        Some((name, text)) => {
+            let (name, text) = (name.trim(), text.strip_prefix(' ').unwrap_or(text));
+            ctx.event(&serde_json::json!({"event": "line", "service": name, "text": text}))
+        }
+        None if ctx.json => Ok(()),
+        None => ctx.print(line),
+    };
 }
 
 fn tell(ctx: &Ctx, line: &str) {

@@ -82,6 +82,14 @@ pub(crate) fn run_all(ctx: &Ctx, stage: &Stage, beside: &mut Beside<'_>) -> Resu
     result
 }
 
+/// Does something while nothing runs, and `stop` and `status` know of us all the same.
+pub(crate) fn claimed<T>(ctx: &Ctx, stage: &Stage, act: impl FnOnce() -> T) -> Result<T> {
+    claim::announce(ctx, stage, &stage.processes)?;
+    let done = act();
+    remove_claim(ctx, &stage.environment);
+    Ok(done)
+}
+
 /// Runs a process to its end, which has to be a good one.
 pub(crate) fn run_once(ctx: &Ctx, stage: &Stage, process: &Process) -> Result<()> {
     if ctx.skip(&shell_words::join(&process.words)) {

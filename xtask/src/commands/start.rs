@@ -21,13 +21,15 @@ use crate::project::image::{self, Recipe, recipes};
 use crate::project::lock;
 use crate::project::stack::Stack;
 use crate::tools::compose::{self, Lines, Target};
-use crate::tools::git;
+use crate::tools::{docker, git};
 
 mod checkout;
 pub(crate) use checkout::is_elsewhere;
 
-/// What compose writes on everything that it makes: its project, and the directory of that.
+/// What compose writes on everything that it makes: its project, its service, and the directory
+/// that they belong to.
 pub(crate) const LABEL_PROJECT: &str = "com.docker.compose.project";
+const LABEL_SERVICE: &str = "com.docker.compose.service";
 pub(crate) const LABEL_HOME: &str = "com.docker.compose.project.working_dir";
 /// On every container: which environment it belongs to.
 pub(crate) const LABEL_ENVIRONMENT: &str = "dev.stevedore.environment";
@@ -98,6 +100,9 @@ pub(crate) fn prepare_again(
     let project = checkout::claim(ctx, &project_name(&facts, &stack))?;
     choose_ports(ctx, &mut facts, &project, port.is_some())?;
     let mut target = target(ctx, &facts, &stack, project, settings);
+    if name == dev::ENVIRONMENT {
+        target.variables.extend(dev::live::running(ctx));
+    }
     let lock = lock::load(&ctx.root)?;
     let images = images_path(ctx, &facts);
     if let Some(built) = built.filter(|_| images.exists())
@@ -263,11 +268,14 @@ pub(crate) fn containers(ctx: &Ctx, stage: &Stage) -> Result<Vec<compose::Contai
 
 /// Whether any service of the stack runs; those that do their work and end do not count.
 pub(crate) fn runs(ctx: &Ctx, stage: &Stage) -> Result<bool> {
-    let lasting = |name: &str| stage.stack.services.get(name).is_some_and(|s| !s.facts.once);
-    let up = |container: &compose::Container| {
-        matches!(container.state.as_str(), "running" | "restarting") && lasting(&container.service)
+    let answer = ctx.read(docker::containers_of_project(&ctx.sh, &stage.target.project))?;
+    let lasting =
+        |name: &str| stage.stack.services.get(name).is_some_and(|service| !service.facts.once);
+    let up = |container: &docker::Container| {
+        matches!(container.state.as_str(), "running" | "restarting")
+            && container.label(LABEL_SERVICE).is_some_and(lasting)
     };
-    Ok(containers(ctx, stage)?.iter().any(up))
+    Ok(docker::parse_containers(&answer)?.iter().any(up))
 }
 
 pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -67,11 +68,13 @@ pub(crate) struct Host {
     pub(crate) grace_seconds: u16,
     /// How often in a row a process that fails is started again.
     pub(crate) restarts: u16,
+    /// The folder of files that `release` migrates with.
+    pub(crate) migrations: Option<PathBuf>,
 }
 
 impl Default for Host {
     fn default() -> Host {
-        Host { variables: BTreeMap::new(), grace_seconds: 10, restarts: 5 }
+        Host { variables: BTreeMap::new(), grace_seconds: 10, restarts: 5, migrations: None }
     }
 }
 

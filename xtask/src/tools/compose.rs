@@ -20,6 +20,15 @@ pub(crate) struct Target {
     pub(crate) absent: Vec<String>,
 }
 
+impl Target {
+    /// What runs under that name, by what is written on the containers: whatever the files are by
+    /// now, which may be none.
+    pub(crate) fn by_name(&self) -> Target {
+        let (files, variables, absent) = (Vec::new(), Vec::new(), Vec::new());
+        Target { project: self.project.clone(), files, variables, absent }
+    }
+}
+
 /// Variables by which the caller's shell could change what compose does.
 const STEERING: [&str; 6] = [
     "COMPOSE_FILE",

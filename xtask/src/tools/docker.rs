@@ -191,8 +191,7 @@ pub(crate) fn push<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
 
 /// Every name of an image that fits one of the patterns: `ID NAME` a line.
 pub(crate) fn list_images<'s>(sh: &'s Shell, patterns: &[String]) -> Cmd<'s> {
-    let filters =
-        patterns.iter().flat_map(|pattern| ["--filter".to_owned(), format!("reference={pattern}")]);
+    let filters = patterns.iter().map(|pattern| format!("--filter=reference={pattern}"));
     let format = "{{.ID}} {{.Repository}}:{{.Tag}}";
     cmd!(sh, "docker image ls --no-trunc --format {format} {filters...}")
 }
@@ -236,18 +235,6 @@ pub(crate) fn remove<'s>(sh: &'s Shell, kind: &str, how: &[&str], ids: &[&str]) 
     cmd!(sh, "docker {kind} {how...} {ids...}")
 }
 
-/// Makes a volume, or does nothing where there is one of that name.
-pub(crate) fn create_volume<'s>(sh: &'s Shell, name: &str, labels: &[String]) -> Cmd<'s> {
-    let labels = labels.iter().flat_map(|label| ["--label", label]);
-    cmd!(sh, "docker volume create {labels...} {name}")
-}
-
-/// Volumes with a label, `NAME<tab>VALUE` a line: the value is that of another label.
-pub(crate) fn list_volumes<'s>(sh: &'s Shell, label: &str, value_of: &str) -> Cmd<'s> {
-    let format = format!("{{{{.Name}}}}\t{{{{.Label {value_of:?}}}}}");
-    cmd!(sh, "docker volume ls --filter label={label} --format {format}")
-}
-
 /// Images of a registry that lie here under no tag, `NAME@DIGEST` a line.
 pub(crate) fn exact_images<'s>(sh: &'s Shell, registry: &str) -> Cmd<'s> {
     let format = "{{.Repository}}@{{.Digest}}";
@@ -279,8 +266,7 @@ pub(crate) fn remove_images<'s>(sh: &'s Shell, references: &[String]) -> Cmd<'s>
 
 /// All containers made from an image, running or not.
 pub(crate) fn containers_of<'s>(sh: &'s Shell, image: &str) -> Cmd<'s> {
-    let filter = format!("ancestor={image}");
-    cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
+    cmd!(sh, "docker container ls --all --no-trunc --filter ancestor={image} --format json")
 }
 
 /// All containers of a compose project, running or not.
@@ -291,8 +277,8 @@ pub(crate) fn containers_of_project<'s>(sh: &'s Shell, project: &str) -> Cmd<'s>
 
 /// The running container that publishes a port.
 pub(crate) fn container_on_port(sh: &Shell, port: u16) -> Cmd<'_> {
-    let filter = format!("publish={port}");
-    cmd!(sh, "docker container ls --no-trunc --filter {filter} --format json")
+    let port = port.to_string();
+    cmd!(sh, "docker container ls --no-trunc --filter publish={port} --format json")
 }
 
 /// One line of `docker container ls --format json`.
@@ -302,6 +288,9 @@ pub(crate) struct Container {
     pub(crate) name: String,
     #[serde(rename = "Labels")]
     labels: String,
+    /// `running`, `restarting`, `exited`…
+    #[serde(rename = "State")]
+    pub(crate) state: String,
 }
 
 impl Container {
@@ -330,6 +319,12 @@ pub(crate) fn run_alone<'s>(sh: &'s Shell, name: &str, image: &str, command: &[S
 /// A command in a container that runs.
 pub(crate) fn exec<'s>(sh: &'s Shell, container: &str, command: &[String]) -> Cmd<'s> {
     cmd!(sh, "docker container exec {container} {command...}")
+}
+
+/// `created`, `running`, `restarting`, `exited`…
+pub(crate) fn state_of<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
+    let format = "{{.State.Status}}";
+    cmd!(sh, "docker container inspect --format {format} {container}")
 }
 
 pub(crate) fn restart<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {

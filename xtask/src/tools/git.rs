@@ -380,3 +380,8 @@ pub(crate) fn commit_all<'s>(sh: &'s Shell, clone: &Path, message: &str) -> Cmd<
         message,
     ])
 }
+
+/// Where git's own file of this name is, whatever kind of checkout this is; from its directory.
+pub(crate) fn own_file<'s>(sh: &'s Shell, name: &str) -> Cmd<'s> {
+    git(sh).args(["rev-parse", "--git-path", name])
+}

@@ -5,11 +5,12 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::Ignored;
@@ -17,7 +18,9 @@ use super::Ignored;
 /// A file that was written less than this before it was read may be written again without a sign
 /// of it in its times.
 const TICK: Duration = Duration::from_millis(100);
-/// What is never a source, at the top of a project: git's own files, and this tool's.
+/// How often a path may become something else while it is looked at.
+const RACES: usize = 10;
+/// What is never a source, wherever it is: git's own files, and this tool's.
 const OWN: [&str; 2] = [".git", ".stevedore"];
 
 /// What became of a file.
@@ -63,9 +66,10 @@ impl Memory {
         self.entries.values().filter(|entry| **entry != Entry::Directory).count()
     }
 
-    /// Looks at every file whose times say that it may be another one now.
-    pub(super) fn look_everywhere(&mut self, ignored: &Ignored) -> Result<Look> {
-        let look = Look { by_times: true, all_rules: true, ..Look::default() };
+    /// Looks at every file whose times say that it may be another one now. With `all_rules`, git is
+    /// asked about what is known too.
+    pub(super) fn look_everywhere(&mut self, all_rules: bool, ignored: &Ignored) -> Result<Look> {
+        let look = Look { by_times: true, all_rules, ..Look::default() };
         self.descend(BTreeSet::from([PathBuf::new()]), ignored, look)
     }
 
@@ -90,45 +94,53 @@ impl Memory {
         mut look: Look,
     ) -> Result<Look> {
         let mut level = without_those_below(paths);
-        while !level.is_empty() {
-            level.retain(|path| !OWN.iter().any(|own| path.starts_with(own)));
-            let mut found = Vec::new();
-            for path in std::mem::take(&mut level) {
-                match fs::symlink_metadata(self.root.join(&path)) {
-                    Ok(metadata) => found.push((path, metadata)),
-                    Err(error) if is_out_of_reach(&error) => self.forget(&path, &mut look),
-                    Err(error) => {
-                        return Err(error).with_context(|| format!("can't look at {path:?}"));
-                    }
-                }
+        for _ in 0..RACES {
+            while !level.is_empty() {
+                self.one_level(&mut level, ignored, &mut look)?;
             }
-            let asked: Vec<PathBuf> = found
-                .iter()
-                .map(|(path, _)| path)
-                .filter(|path| look.all_rules || !self.entries.contains_key(*path))
-                .filter(|path| !path.as_os_str().is_empty())
-                .cloned()
-                .collect();
-            let left_out = if asked.is_empty() { BTreeSet::new() } else { ignored(&asked)? };
-            for (path, metadata) in found {
-                if left_out.contains(&path) {
-                    self.forget(&path, &mut look);
-                } else if metadata.is_dir() {
-                    self.directory(path, &mut look, &mut level)?;
-                } else {
-                    self.file(path, &metadata, &mut look)?;
-                }
-            }
+            level = std::mem::take(&mut look.again);
         }
+        // Always something else: whatever it is in the end will be told.
+        level.iter().for_each(|path| self.forget(path, &mut look));
         Ok(look)
     }
 
-    fn directory(
+    /// Looks at paths, and leaves those below them.
+    fn one_level(
         &mut self,
-        path: PathBuf,
-        look: &mut Look,
         level: &mut BTreeSet<PathBuf>,
+        ignored: &Ignored,
+        look: &mut Look,
     ) -> Result<()> {
+        level.retain(|path| !OWN.iter().any(|own| path.iter().any(|part| part == *own)));
+        let mut found = Vec::new();
+        for path in std::mem::take(level) {
+            match fs::symlink_metadata(self.root.join(&path)) {
+                Ok(metadata) => found.push((path, metadata)),
+                Err(_) => self.forget(&path, look),
+            }
+        }
+        let asked: Vec<PathBuf> = found
+            .iter()
+            .map(|(path, _)| path)
+            .filter(|path| look.all_rules || !self.entries.contains_key(*path))
+            .filter(|path| !path.as_os_str().is_empty())
+            .cloned()
+            .collect();
+        let left_out = if asked.is_empty() { BTreeSet::new() } else { ignored(&asked)? };
+        for (path, metadata) in found {
+            if left_out.contains(&path) {
+                self.forget(&path, look);
+            } else if metadata.is_dir() {
+                self.directory(path, look, level);
+            } else {
+                self.file(path, &metadata, look);
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: PathBuf, look: &mut Look, level: &mut BTreeSet<PathBuf>) {
         let absolute = self.root.join(&path);
         if self.entries.get(&path) != Some(&Entry::Directory) {
             self.forget(&path, look);
@@ -139,21 +151,17 @@ impl Memory {
         }
         level.extend(self.below(&path).filter(|it| it.parent() == Some(&path)).cloned());
         match fs::read_dir(&absolute) {
-            Ok(entries) => {
-                for entry in entries {
-                    level.insert(path.join(entry?.file_name()));
-                }
-            }
+            Ok(entries) => level.extend(entries.flatten().map(|it| path.join(it.file_name()))),
             Err(error) if is_out_of_reach(&error) => self.forget(&path, look),
-            Err(error) => return Err(error).with_context(|| format!("can't read {path:?}")),
+            Err(_) => {
+                look.again.insert(path);
+            }
         }
-        Ok(())
     }
 
-    fn file(&mut self, path: PathBuf, metadata: &Metadata, look: &mut Look) -> Result<()> {
+    fn file(&mut self, path: PathBuf, metadata: &Metadata, look: &mut Look) {
         if !metadata.is_file() && !metadata.is_symlink() {
-            self.forget(&path, look);
-            return Ok(());
+            return self.forget(&path, look);
         }
         let before = match self.entries.get(&path) {
             Some(Entry::File(seen)) => Some(seen.clone()),
@@ -165,16 +173,16 @@ impl Memory {
         };
         let is_same = |seen: &Seen| seen.stamp.is_some() && seen.stamp == Some(stamp(metadata));
         if look.by_times && before.as_ref().is_some_and(is_same) {
-            return Ok(());
+            return;
         }
-        let absolute = self.root.join(&path);
-        let seen = match read(&absolute, metadata) {
+        let seen = match read(&self.root.join(&path), metadata) {
             Ok(seen) => seen,
-            Err(error) if is_out_of_reach(&error) => {
-                self.forget(&path, look);
-                return Ok(());
+            Err(error) if is_out_of_reach(&error) => return self.forget(&path, look),
+            // It has become something else since it was looked at.
+            Err(_) => {
+                look.again.insert(path);
+                return;
             }
-            Err(error) => return Err(error).with_context(|| format!("can't read {path:?}")),
         };
         let how = match before {
             None => Some(How::Added),
@@ -184,7 +192,6 @@ impl Memory {
         if let Some(how) = how {
             look.note(path, how);
         }
-        Ok(())
     }
 
     /// Everything that is known at a path and below it.
@@ -215,6 +222,8 @@ pub(super) struct Look {
     pub(super) new: BTreeSet<PathBuf>,
     /// Those that were; each may be another one under the old name.
     pub(super) known: BTreeSet<PathBuf>,
+    /// What became something else while it was read.
+    again: BTreeSet<PathBuf>,
 }
 
 impl Look {
@@ -247,7 +256,14 @@ fn read(path: &Path, metadata: &Metadata) -> io::Result<Seen> {
         hash.update(fs::read_link(path)?.as_os_str().as_bytes());
     } else {
         hash.update(if metadata.mode() & 0o100 == 0 { b"file " } else { b"tool " });
-        let (mut file, mut block) = (fs::File::open(path)?, [0; 16 << 10]);
+        // Neither through a link nor, at a pipe, for ever.
+        let mut open = fs::File::options();
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        open.read(true).custom_flags(flags.bits().cast_signed());
+        let (mut file, mut block) = (open.open(path)?, [0; 16 << 10]);
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         loop {
             match file.read(&mut block)? {
                 0 => break,

@@ -23,7 +23,8 @@ fn place(files: &[&str]) -> Place {
     };
     let rules: Ignored =
         Box::new(move |paths| Ok(paths.iter().filter(is_ignored).cloned().collect()));
-    let watch = Watch::new(directory.path(), rules).unwrap();
+    let watch =
+        Watch::new(directory.path(), directory.path().join(".git/index.lock"), rules).unwrap();
     Place { directory, watch }
 }
 
@@ -168,6 +169,51 @@ fn a_tree_that_git_writes_is_one_change() {
 }
 
 #[test]
+fn who_holds_gits_lock_and_writes_nothing_is_not_waited_for() {
+    let mut place = place(&["a"]);
+    place.write(".git/index.lock", "");
+    place.write("a", "other");
+    let started = Instant::now();
+    assert_eq!(place.watch.wait(SOON).unwrap().len(), 1);
+    assert!(started.elapsed() < CHECKOUT, "as while the message of a commit is written");
+}
+
+#[test]
+fn what_becomes_something_else_all_the_time_ends_nothing() {
+    let mut place = place(&["a", "other/b"]);
+    let root = place.directory.path().to_path_buf();
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = std::sync::Arc::clone(&over);
+    let flipping = std::thread::spawn(move || {
+        let path = root.join("a");
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            let _ = fs::remove_file(&path);
+            std::os::unix::fs::symlink("other", &path).unwrap();
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            fs::remove_dir(&path).unwrap();
+            write(&root, "a", "text");
+        }
+    });
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        place.watch.wait(Duration::from_millis(100)).unwrap();
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    flipping.join().unwrap();
+    place.write("a", "in the end");
+    place.told();
+    assert_eq!(place.watch.files(), 3, "a, other/b, done");
+}
+
+#[test]
+fn what_changed_while_all_was_read_is_told() {
+    let mut place = place(&["a"]);
+    place.watch.early = Changes::from([(PathBuf::from("a"), How::Changed)]);
+    assert_eq!(place.told(), ["Changed a"]);
+}
+
+#[test]
 fn a_queue_that_overflowed_costs_a_look_at_everything() {
     let mut place = place(&["a", "b/c"]);
     let (sender, hints) = mpsc::channel();
@@ -183,11 +229,11 @@ fn a_queue_that_overflowed_costs_a_look_at_everything() {
 #[test]
 fn without_the_kernel_changes_are_found_by_looking() {
     let mut place = place(&["a", "b/c"]);
-    place.watch.polls = Some("a test".into());
     let (_, silent) = mpsc::channel();
     place.watch.hints = silent;
     place.write("b/c", "other");
     assert!(place.watch.wait(SOON).is_err(), "the kernel's end is no silence");
+    place.watch.polls = Some("a test".into());
     let (_sender, silent) = mpsc::channel();
     place.watch.hints = silent;
     let changes = place.watch.wait(SOON).unwrap();

@@ -11,8 +11,10 @@ use crate::dsl::{Project, Running, docker, engine, free_port, get, wait_until};
 
 /// Serves what was built, and the variables of its environment.
 const SERVER: &str = r#"
-import http.server, os
+import http.server, os, sys
 built = open(os.environ["BUILT"]).read()
+if "crash" in built:
+    sys.exit(7)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         text = built if self.path == "/" else os.environ.get(self.path[1:], "(none)")
@@ -26,7 +28,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
 
 /// Joins all sources into one file; one that says `error` does not compile.
 const BUILD: &str = r#"
-import os, sys
+import os, sys, time
 text = ""
 for directory, names, files in sorted(os.walk("app/src")):
     for name in sorted(files):
@@ -35,6 +37,9 @@ for directory, names, files in sorted(os.walk("app/src")):
         if "error" in line:
             sys.exit(f"{path}:1: this does not compile")
         text += line
+        if "slow" in line:
+            open("building", "w")
+            time.sleep(600)
 target = os.environ["BUILT"]
 open(target + ".new", "w").write(text)
 os.rename(target + ".new", target)
@@ -63,7 +68,7 @@ fn project() -> (Project, u16) {
         .file("environments/dev/environment.toml", format!("[ports]\nhttp = {port}\n{FACTS}"))
         .file("environments/dev/.env.example", "TOKEN=first\n")
         .file("environments/dev/Procfile", PROCFILE)
-        .file(".gitignore", ".env\n.stevedore\n*.log\n*~\n")
+        .file(".gitignore", "building\n.env\n.stevedore\n*.log\n*~\n")
         .file("README.md", "read me\n")
         .file("app/server.py", SERVER)
         .file("app/build.py", BUILD)
@@ -250,12 +255,94 @@ fn a_checkout_of_ten_thousand_files_is_one_change() {
     git(&project, &["add", "--all"]);
     git(&project, &["commit", "--quiet", "--message=many"]);
     git(&project, &["checkout", "--quiet", "main"]);
+    // As in a worktree, git's own files are elsewhere.
+    let elsewhere = project.scratch().join("git").display().to_string();
+    git(&project, &["init", "--quiet", "--separate-git-dir", &elsewhere]);
     let mut dev = Loop::start(&project, port, "host");
     git(&project, &["checkout", "--quiet", "many"]);
     let named = "app/src/0/0 is new, app/src/0/100 is new, app/src/0/1000 is new and 9997 more";
     dev.does(&format!("web: {named}")).shows("/", &format!("ab{}", "x".repeat(10_000)));
     git(&project, &["checkout", "--quiet", "main"]);
     dev.does(&format!("web: {}", named.replace("new", "gone"))).shows("/", "ab");
+}
+
+#[test]
+fn what_a_saved_file_has_broken_waits_for_the_next_one() {
+    let (project, port) = project();
+    let mut dev = Loop::start(&project, port, "host");
+    // Started again with longer and longer pauses; nobody waits for the last one.
+    dev.save("app/src/a", "crash").does("web failed: app/src/a");
+    assert!(!dev.running.output().contains("the last good version serves"));
+    dev.save("app/src/a", "A").does("web: app/src/a").shows("/", "Ab");
+    dev.running.signal("-INT");
+    assert_eq!(dev.running.ends(), 130);
+
+    let facts = format!("[ports]\nhttp = {port}\n[host]\nrestarts = 0\n{FACTS}");
+    project.file("environments/dev/environment.toml", facts);
+    let mut dev = Loop::start(&project, port, "host");
+    dev.save("app/src/a", "crash").does("web failed: app/src/a");
+    dev.running.until("waiting for the next change");
+    project.xtask(&["status"]).succeeds().prints("dev: engine host");
+    dev.save("app/src/a", "a").does("web: app/src/a").shows("/", "ab");
+    dev.save("app/src/a", "crash").does("web failed: app/src/a");
+    dev.running.until("waiting for the next change").signal("-INT");
+    assert_eq!(dev.running.ends(), 130);
+
+    // What no saved file has broken has an exit code of its own.
+    project.file("app/src/a", "crash");
+    project.xtask(&["dev", "--engine", "host"]).exits(7);
+}
+
+#[test]
+fn settings_and_processes_wait_for_sources_that_compile() {
+    let (project, port) = project();
+    let mut dev = Loop::start(&project, port, "host");
+    dev.save("app/src/b", "error").does("web failed: app/src/b");
+    dev.save("environments/dev/.env", "TOKEN=second\n");
+    dev.does("processes failed: environments/dev/.env").shows("/TOKEN", "first").shows("/", "ab");
+    dev.save("app/src/b", "B").does("processes: app/src/b");
+    dev.shows("/TOKEN", "second").shows("/", "aB");
+    // Another process and a source at once.
+    project.file("environments/dev/Procfile", PROCFILE.replace("web:", "site:"));
+    dev.save("app/src/a", "A").does("processes: app/src/a, environments/dev/Procfile");
+    dev.shows("/", "AB").save("app/src/a", "a").does("site: app/src/a").shows("/", "aB");
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_build_ends_all_at_once() {
+    let (project, port) = project();
+    let mut dev = Loop::start(&project, port, "host");
+    dev.save("app/src/a", "slow");
+    wait_until("the build", || project.path("building").exists());
+    dev.running.signal("-INT");
+    assert_eq!(dev.running.ends(), 130);
+}
+
+#[test]
+fn what_is_saved_while_it_starts_is_not_missed() {
+    let (project, port) = project();
+    let built = project.path(".stevedore/dev/host/built");
+    project
+        .file("app/start.py", "exec(open('app/build.py').read())\nwhile not os.path.exists('building'): time.sleep(0.01)\n")
+        .file("environments/dev/Procfile", PROCFILE.replace("release: python3 app/build", "release: python3 app/start"));
+    let running = project.spawn(&["dev", "--engine", "host"]);
+    wait_until("the first build", || built.exists());
+    project.file("app/src/a", "LATE").file("building", "");
+    let mut dev = Loop { project: &project, port, running, seen: 0 };
+    dev.does("web: app/src/a").shows("/", "LATEb");
+}
+
+#[test]
+fn a_submodule_hides_nothing_of_what_git_ignores() {
+    let (project, port) = project();
+    fs::create_dir_all(project.path("app/inner")).unwrap();
+    git(&project, &["-C", "app/inner", "init", "--quiet"]);
+    git(&project, &["-C", "app/inner", "commit", "--quiet", "--allow-empty", "--message=a"]);
+    git(&project, &["-c", "advice.addEmbeddedRepo=false", "add", "app/inner"]);
+    let mut dev = Loop::start(&project, port, "host");
+    project.file("app/debug.log", "x").file("app/inner/c", "c");
+    dev.does("web: app/inner/c is new");
+    dev.save("app/other.log", "x").save("app/src/a", "A").does("web: app/src/a");
 }
 
 /// What a random round does to the sources.
@@ -269,13 +356,18 @@ fn meddle(project: &Project, chance: &mut Chance) {
     let absolute = |path: &str| project.path(path);
     let parent = |path: &str| absolute(path).parent().unwrap().to_path_buf();
     // What is not there can't be moved, and a directory stays one.
-    match chance.below(9) {
-        0 | 1 => drop(project.file(&one, &text).path(&one)),
+    match chance.below(12) {
+        0 | 1 => {
+            fs::create_dir_all(parent(&one)).unwrap();
+            let _ = fs::write(absolute(&one), &text);
+        }
         2 => drop(fs::remove_file(absolute(&one))),
         3 => {
             // As editors save: beside it, then over it.
             project.file(&format!("{one}.new~"), &text);
-            fs::rename(absolute(&format!("{one}.new~")), absolute(&one)).unwrap();
+            if fs::rename(absolute(&format!("{one}.new~")), absolute(&one)).is_err() {
+                fs::remove_file(absolute(&format!("{one}.new~"))).unwrap();
+            }
         }
         4 => {
             fs::create_dir_all(parent(&other)).unwrap();
@@ -284,6 +376,24 @@ fn meddle(project: &Project, chance: &mut Chance) {
         5 => drop(fs::rename(absolute("app/src/x"), absolute("app/src/z/moved"))),
         6 => drop(fs::rename(absolute("app/src/z"), absolute("app/src/x"))),
         7 => drop(fs::remove_dir_all(absolute("app/src/x"))),
+        8 => {
+            // A file becomes a link to another one.
+            let _ = fs::remove_file(absolute(&one));
+            fs::create_dir_all(parent(&one)).unwrap();
+            let _ = std::os::unix::fs::symlink(absolute("app/src/a"), absolute(&one));
+        }
+        9 => {
+            // A file becomes a directory.
+            let _ = fs::remove_file(absolute(&one));
+            let _ = fs::create_dir_all(absolute(&one));
+            let _ = fs::write(absolute(&one).join("inside"), &text);
+        }
+        10 => {
+            // And back.
+            let _ = fs::remove_dir_all(absolute(&one));
+            fs::create_dir_all(parent(&one)).unwrap();
+            let _ = fs::write(absolute(&one), &text);
+        }
         _ => {
             // Made, filled and moved before anybody can look.
             project.file("app/src/new/deep/f", &text);
@@ -311,7 +421,6 @@ fn whatever_was_done_to_the_sources_what_is_served_is_a_full_build_of_them() {
                 fs::remove_file(&path).unwrap();
             }
         }
-        project.file("app/src/zz", format!("round {round}"));
         let mut build = Command::new("python3");
         build.arg("app/build.py").current_dir(project.root()).env("BUILT", &full);
         assert!(build.status().unwrap().success());
@@ -331,6 +440,7 @@ const CONTAINER: &str = r#"use IO::Socket::INET;
 $SIG{TERM} = sub { exit 0 };
 sub text { open(my $file, "<", $_[0]) or return ""; local $/; <$file> }
 system("perl", "/app/build.pl") unless -e "/built/all";
+die if text("/built/all") =~ /crash/;
 my $server = IO::Socket::INET->new(LocalPort => 8080, Listen => 50, ReuseAddr => 1) or die;
 my $all = text("/built/all");
 while (my $client = $server->accept) {
@@ -423,8 +533,26 @@ fn in_containers_each_kind_of_file_sets_off_the_least_that_is_right() {
     dev.does("image app: docker/app/Dockerfile").shows("/conf", "twothree\n");
     dev.save("docker/app/Dockerfile", "FROM base\nCOPY nothing /conf\n");
     dev.does("image app failed: docker/app/Dockerfile").shows("/conf", "twothree\n");
-    dev.save("docker/app/Dockerfile", dockerfile).does("image app: docker/app/Dockerfile");
+    // Settings are no cure for an image that can't be built.
+    dev.save("environments/dev/.env", "TOKEN=third\n");
+    dev.does("stack, image app failed: environments/dev/.env").shows("/TOKEN", "second");
+    dev.save("docker/app/Dockerfile", dockerfile);
+    dev.does("stack, image app: docker/app/Dockerfile").shows("/TOKEN", "third");
 
+    // What does not live after its start is not the end: the next save is compiled beside it.
+    let before = dev.running.output().matches("the last good version serves").count();
+    dev.save("app/src/a", "crash").does("app failed: app/src/a");
+    dev.running.until("app is exited after its start; see `cargo xtask logs dev app`");
+    assert_eq!(dev.running.output().matches("the last good version serves").count(), before);
+    dev.save("app/src/a", "a").does("app: app/src/a").shows("/", "aB");
+    // Who else starts it again tells it of live reload too.
+    let live = page(port, "/LIVE");
+    project.xtask(&["restart", "dev", "app"]).succeeds();
+    assert_eq!(page(port, "/LIVE"), live);
+    dev.save("app/src/a", "A").does("app: app/src/a").shows("/", "AB");
+
+    // However wrong the files are at the end.
+    dev.save("docker/compose.yml", "services: [").does("stack failed: docker/compose.yml");
     dev.running.signal("-INT");
     assert_eq!(dev.running.ends(), 130);
     let filter = format!("label=com.docker.compose.project={}-dev", project.name);

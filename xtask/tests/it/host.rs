@@ -271,6 +271,12 @@ fn detached_it_goes_on_and_status_logs_and_stop_find_it() {
     assert_eq!((&events[0]["engine"], &events[0]["url"]), (&"host".into(), &url.into()));
     let logs = || project.xtask(&["logs", "--no-follow"]).succeeds().stdout;
     wait_until("the log", || logs().contains("web     | listening\n"));
+    let answer = project.xtask(&["--json", "logs", "--no-follow", "dev", "web"]).succeeds();
+    let listening = |event: &serde_json::Value| event["text"] == "listening";
+    let event = answer.events().into_iter().find(listening).unwrap();
+    assert_eq!((&event["event"], &event["service"]), (&"line".into(), &"web".into()));
+    let unknown = project.xtask(&["logs", "--no-follow", "dev", "wbe"]);
+    unknown.exits(2).says("there is no process \"wbe\"; there are: web");
     project.xtask(&["stop"]).succeeds().says("dev is stopped; its data is kept");
     assert!(get(port, "/").is_none());
 }

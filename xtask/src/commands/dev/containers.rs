@@ -2,52 +2,55 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::effects::{Effect, Rules};
 use super::follow::end_of;
-use super::live::Live;
 use super::{ENVIRONMENT, pages};
 use crate::commands::start::{self, Stage};
-use crate::ctx::{Ctx, LONG};
+use crate::ctx::{Ctx, LONG, QUESTION};
 use crate::project::image::{Recipe, recipes};
 use crate::project::lock;
-use crate::tools::docker;
-
-/// Longest wait for a service that was started again to answer.
-const ANSWERS: Duration = Duration::from_secs(60);
+use crate::tools::{compose, docker};
 
 pub(super) struct Containers<'c> {
     ctx: &'c Ctx,
     stage: Arc<Stage>,
-    live: &'c Live,
     recipes: Vec<Recipe>,
     /// Service -> its container.
     ids: BTreeMap<String, String>,
+    /// Not every project answers HTTP.
+    has_answered: bool,
 }
 
 impl<'c> Containers<'c> {
-    pub(super) fn new(ctx: &'c Ctx, stage: Arc<Stage>, live: &'c Live) -> Result<Containers<'c>> {
+    pub(super) fn new(ctx: &'c Ctx, stage: Arc<Stage>) -> Result<Containers<'c>> {
         let recipes = recipes_of(ctx, &stage)?;
-        Ok(Containers { ctx, stage, live, recipes, ids: BTreeMap::new() })
+        Ok(Containers { ctx, stage, recipes, ids: BTreeMap::new(), has_answered: false })
     }
 
     pub(super) fn rules(&self) -> Rules<'_> {
         let stack = Some((&self.stage.stack, &self.recipes[..]));
-        Rules { environment: ENVIRONMENT, stack, processes: &[] }
+        Rules { environment: ENVIRONMENT, stack, processes: &[], migrations: None }
     }
 
-    pub(super) fn bring_about(&mut self, group: &[Effect]) -> Result<()> {
+    pub(super) fn bring_about(&mut self, group: &[Effect]) -> Vec<(Effect, anyhow::Error)> {
         if matches!(group[0], Effect::Stack | Effect::Image(_)) {
-            return self.renew(group.iter().all(|effect| *effect == Effect::Stack));
+            let renewed = self.renew(group.iter().all(|effect| *effect == Effect::Stack));
+            return renewed.err().map(|error| (group[0].clone(), error)).into_iter().collect();
         }
-        group.iter().try_for_each(|effect| match effect {
-            Effect::Migrate(service) => self.run_again(service),
-            Effect::Restart(service) => self.restart(service),
-            _ => Ok(()),
-        })
+        // One that fails keeps no other from its own.
+        let mut failed = Vec::new();
+        for effect in group {
+            let done = match effect {
+                Effect::Migrate(service) => self.run_again(service),
+                Effect::Restart(service) => self.restart(service),
+                _ => Ok(()),
+            };
+            failed.extend(done.err().map(|error| (effect.clone(), error)));
+        }
+        failed
     }
 
     /// Images and settings as they are now; what differs is recreated. Where only settings have
@@ -56,8 +59,7 @@ impl<'c> Containers<'c> {
         let ctx = self.ctx;
         let port = self.stage.facts.environment.main_port();
         let before = may_keep_images.then_some(&self.recipes[..]);
-        let mut stage = start::prepare_again(ctx, ENVIRONMENT, port, before)?;
-        stage.target.variables.push(self.live.variable());
+        let stage = start::prepare_again(ctx, ENVIRONMENT, port, before)?;
         self.recipes = recipes_of(ctx, &stage)?;
         self.stage = Arc::new(stage);
         self.ids.clear();
@@ -67,7 +69,7 @@ impl<'c> Containers<'c> {
 
     /// Runs a service to its end that has run to its end before.
     fn run_again(&mut self, service: &str) -> Result<()> {
-        let id = self.id_of(service)?;
+        let Some((id, _)) = self.state_of(service)? else { return Ok(()) };
         let answer = self.ctx.ask(docker::start_attached(&self.ctx.sh, &id), LONG)?;
         anyhow::ensure!(answer.status.success(), "{service} failed:\n{}", end_of(&answer));
         Ok(())
@@ -75,27 +77,68 @@ impl<'c> Containers<'c> {
 
     fn restart(&mut self, service: &str) -> Result<()> {
         let ctx = self.ctx;
-        let id = self.id_of(service)?;
-        let compile = &self.stage.stack.services[service].facts.compile;
-        if !compile.is_empty() {
-            let answer = ctx.ask(docker::exec(&ctx.sh, &id, compile), LONG)?;
-            anyhow::ensure!(answer.status.success(), "{}", end_of(&answer));
-        }
-        ctx.run(docker::restart(&ctx.sh, &id))?;
+        let id = match self.state_of(service)? {
+            // It starts with the sources as they are then.
+            None => return Ok(()),
+            Some((_, state)) if state == "created" => return Ok(()),
+            Some((id, state)) => {
+                self.compile(service, &id, state == "running")?;
+                id
+            }
+        };
         let port = self.stage.facts.environment.main_port();
-        match port.filter(|_| self.stage.stack.main().is_none_or(|main| main == service)) {
-            Some(port) => pages::wait_for_answer(ctx, port, ANSWERS),
-            None => Ok(()),
-        }
+        let is_main = self.stage.stack.main().is_none_or(|main| main == service);
+        let port = port.filter(|_| is_main);
+        self.has_answered |= port.is_some_and(pages::answers);
+        ctx.run(docker::restart(&ctx.sh, &id))?;
+        let Some(port) = port.filter(|_| self.has_answered) else { return Ok(()) };
+        let failed = || {
+            let state = ctx.read(docker::state_of(&ctx.sh, &id)).unwrap_or_default();
+            (!["running", "created"].contains(&state.trim())).then(|| {
+                let problem = format!("{service} is {} after its start", state.trim());
+                let log = start::log_of(ctx, &self.stage, std::slice::from_ref(&problem));
+                format!("{problem}; see `cargo xtask logs {ENVIRONMENT} {service}`{log}")
+            })
+        };
+        pages::wait_until(ctx, || pages::answers(port), failed)
     }
 
-    fn id_of(&mut self, service: &str) -> Result<String> {
-        if self.ids.is_empty() {
-            let all = start::containers(self.ctx, &self.stage)?;
+    /// Compiles sources where the service runs, or beside it where it does not.
+    fn compile(&self, service: &str, id: &str, is_running: bool) -> Result<()> {
+        let (ctx, target) = (self.ctx, &self.stage.target);
+        let command = &self.stage.stack.services[service].facts.compile;
+        if command.is_empty() {
+            return Ok(());
+        }
+        if is_running {
+            let answer = ctx.ask(docker::exec(&ctx.sh, id, command), LONG)?;
+            if answer.status.success() {
+                return Ok(());
+            }
+            let state = ctx.ask(docker::state_of(&ctx.sh, id), QUESTION)?.stdout;
+            anyhow::ensure!(state.trim() != "running", "{}", end_of(&answer));
+            // It ended meanwhile.
+        }
+        let answer = ctx.ask(compose::run(&ctx.sh, target, service, false, command), LONG)?;
+        anyhow::ensure!(answer.status.success(), "{}", end_of(&answer));
+        Ok(())
+    }
+
+    /// The container of a service and how it is; nothing where there is none.
+    fn state_of(&mut self, service: &str) -> Result<Option<(String, String)>> {
+        let ctx = self.ctx;
+        // Somebody else may have made others.
+        for _ in 0..2 {
+            if let Some(id) = self.ids.get(service) {
+                let answer = ctx.ask(docker::state_of(&ctx.sh, id), QUESTION)?;
+                if answer.status.success() {
+                    return Ok(Some((id.clone(), answer.stdout.trim().to_owned())));
+                }
+            }
+            let all = start::containers(ctx, &self.stage)?;
             self.ids = all.into_iter().map(|it| (it.service, it.id)).collect();
         }
-        let found = self.ids.get(service).cloned();
-        found.with_context(|| format!("{service} has no container yet"))
+        Ok(None)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::project::assets;
-use crate::project::image::Recipe;
-use crate::project::stack::Stack;
+use crate::project::image::{self, Recipe};
+use crate::project::stack::{Service, Stack};
 use crate::watch::{Changes, How};
 
 /// In the order in which they are brought about.
@@ -34,8 +34,10 @@ pub(super) struct Rules<'r> {
     pub(super) environment: &'r str,
     /// Nothing on the host engine, whose processes see all sources.
     pub(super) stack: Option<(&'r Stack, &'r [Recipe])>,
-    /// The processes of the host engine.
+    /// The processes of the host engine, and the files that migrate what they work on: `release`
+    /// does so, which runs before all of them start.
     pub(super) processes: &'r [String],
+    pub(super) migrations: Option<&'r Path>,
 }
 
 impl Rules<'_> {
@@ -58,9 +60,10 @@ impl Rules<'_> {
         }
         match self.stack {
             Some((stack, recipes)) => of_stack(path, stack, recipes),
-            // The tool's own sources, and what only images need, are no sources of the app.
-            None if ["docker", "xtask"].iter().any(|other| path.starts_with(other)) => Vec::new(),
-            None if path.parent() == Some(Path::new("")) => Vec::new(),
+            None if is_nobodys(path) => Vec::new(),
+            None if self.migrations.is_some_and(|it| path.starts_with(it)) => {
+                vec![Effect::Processes]
+            }
             None => self.processes.iter().cloned().map(Effect::Restart).collect(),
         }
     }
@@ -75,9 +78,37 @@ impl Rules<'_> {
             ("compose.yml" | ".env" | ".env.example" | "environment.toml", Some(_)) => {
                 vec![Effect::Stack]
             }
-            _ => Vec::new(),
+            ("Procfile", Some(_)) | (_, None) => Vec::new(),
+            (_, Some((stack, recipes))) => {
+                of_stack(&Path::new("environments").join(path), stack, recipes)
+            }
         }
     }
+}
+
+/// Who gets other processes starts all of them.
+pub(super) fn join_processes(effects: &mut Effects) {
+    if let Some(mut files) = effects.remove(&Effect::Processes) {
+        effects.retain(|effect, more| {
+            let is_restart = matches!(effect, Effect::Restart(_));
+            files.extend(is_restart.then(|| std::mem::take(more)).into_iter().flatten());
+            !is_restart
+        });
+        effects.insert(Effect::Processes, files);
+    }
+}
+
+/// On the host engine: the tool's own sources, what only images need, and what is for people, are
+/// no sources of the app.
+fn is_nobodys(path: &Path) -> bool {
+    const FOLDERS: [&str; 4] = ["docker", "docs", "releases", "xtask"];
+    const FILES: [&str; 4] = ["Cargo.lock", "Cargo.toml", "clippy.toml", "rustfmt.toml"];
+    let mut parts = path.iter().map(|part| part.to_string_lossy());
+    let (first, is_file) = (parts.next().unwrap_or_default(), parts.next().is_none());
+    let is_for_people = first.ends_with(".md") || first.starts_with("LICENSE");
+    first.starts_with('.')
+        || !is_file && FOLDERS.contains(&&*first)
+        || is_file && (FILES.contains(&&*first) || is_for_people)
 }
 
 fn of_stack(path: &Path, stack: &Stack, recipes: &[Recipe]) -> Vec<Effect> {
@@ -99,11 +130,30 @@ fn of_stack(path: &Path, stack: &Stack, recipes: &[Recipe]) -> Vec<Effect> {
         }
     }
     // A service that is recreated starts again anyway.
-    let is_rebuilt = |effect: &Effect| matches!(effect, Effect::Image(_));
-    if effects.iter().any(is_rebuilt) {
-        effects.retain(is_rebuilt);
-    }
+    let rebuilt: Vec<String> = effects.iter().filter_map(image_of).cloned().collect();
+    effects.retain(|effect| match effect {
+        Effect::Migrate(service) | Effect::Restart(service) => {
+            let image = image_of_service(&stack.services[service], &stack.name);
+            !image.is_some_and(|image| rebuilt.contains(&image))
+        }
+        _ => true,
+    });
     effects
+}
+
+fn image_of(effect: &Effect) -> Option<&String> {
+    match effect {
+        Effect::Image(image) => Some(image),
+        _ => None,
+    }
+}
+
+/// The image that a service runs, where it is one of ours.
+fn image_of_service(service: &Service, project: &str) -> Option<String> {
+    match &service.build {
+        Some(build) => image::folder_of(&build.dockerfile),
+        None => Some(service.image.as_ref()?.strip_prefix(project)?.strip_prefix('/')?.to_owned()),
+    }
 }
 
 /// Whether the build of an image would do something else.
@@ -149,7 +199,9 @@ mod tests {
                         {"type": "volume", "source": "target", "target": "/target"}]},
         "migrate": {"image": "shop/app", "volumes": [{"type": "bind", "source": "./app", "target": "/app"}],
             "x-stevedore": {"once": true, "migrations": "app/migrations"}},
-        "edge": {"image": "shop/edge", "build": {"context": ".", "dockerfile": "docker/edge/Dockerfile"}},
+        "edge": {"image": "shop/edge", "build": {"context": ".", "dockerfile": "docker/edge/Dockerfile"},
+            "volumes": [{"type": "bind", "source": "./environments/dev/edge.conf", "target": "/edge.conf"},
+                        {"type": "bind", "source": "./app/Cargo.toml", "target": "/version"}]},
         "store": {"image": "shop/store", "x-stevedore": {"attached": true}}}}"#;
 
     fn recipe(image: &str, context: &str, reads: &[&str]) -> Recipe {
@@ -182,7 +234,12 @@ mod tests {
             recipe("edge", ".", &["docker/edge/edge.conf", "app/dist"]),
             recipe("store", "docker/store", &["."]),
         ];
-        let rules = Rules { environment: "dev", stack: Some((&stack, &recipes)), processes: &[] };
+        let rules = Rules {
+            environment: "dev",
+            stack: Some((&stack, &recipes)),
+            processes: &[],
+            migrations: None,
+        };
         let image = |name: &str| Effect::Image(name.into());
         let restart = || Effect::Restart("app".into());
         check(
@@ -193,6 +250,7 @@ mod tests {
                 ("app/templates/page.html", &[restart()]),
                 ("app/migrations/2_more.sql", &[Effect::Migrate("migrate".into()), restart()]),
                 ("app/Cargo.lock", &[image("app")]),
+                ("app/Cargo.toml", &[image("app"), Effect::Restart("edge".into())]),
                 ("app/.dockerignore", &[image("app")]),
                 ("docker/app/Dockerfile", &[image("app")]),
                 ("docker/app/Dockerfile.dockerignore", &[image("app")]),
@@ -203,6 +261,7 @@ mod tests {
                 ("environments/dev/compose.yml", &[Effect::Stack]),
                 ("environments/dev/.env", &[Effect::Stack]),
                 ("environments/dev/Procfile", &[]),
+                ("environments/dev/edge.conf", &[Effect::Restart("edge".into())]),
                 ("environments/prod/.env", &[]),
                 ("README.md", &[]),
                 ("xtask/src/main.rs", &[]),
@@ -213,7 +272,8 @@ mod tests {
     #[test]
     fn on_the_host_engine_all_sources_are_those_of_its_processes() {
         let processes = ["web".to_owned(), "worker".to_owned()];
-        let rules = Rules { environment: "dev", stack: None, processes: &processes };
+        let migrations = Some(Path::new("db/migrate"));
+        let rules = Rules { environment: "dev", stack: None, processes: &processes, migrations };
         let both = [Effect::Restart("web".into()), Effect::Restart("worker".into())];
         check(
             &rules,
@@ -221,13 +281,23 @@ mod tests {
                 ("app/assets/app.js", &[Effect::Assets]),
                 ("app/src/main.rs", &both),
                 ("lib/shared.rb", &both),
+                ("manage.py", &both),
+                ("db/migrate/2_more.sql", &[Effect::Processes]),
                 ("environments/dev/Procfile", &[Effect::Processes]),
                 ("environments/dev/.env", &[Effect::Processes]),
                 ("environments/dev/compose.yml", &[]),
                 ("docker/app/Dockerfile", &[]),
                 ("README.md", &[]),
+                ("releases/1.0.0.json", &[]),
+                (".github/workflows/ci.yml", &[]),
             ],
         );
+        let both = ["environments/dev/Procfile", "app/src/main.rs"].map(PathBuf::from);
+        let changes: Changes = both.iter().cloned().map(|path| (path, How::Changed)).collect();
+        let wanted = Effects::from([(Effect::Processes, both.into())]);
+        let mut effects = rules.effects(&changes);
+        join_processes(&mut effects);
+        assert_eq!(effects, wanted, "all of them start anyway");
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! A preview for machines without Docker; gates and releases never use it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::ENVIRONMENT;
-use super::follow::Place;
+use super::follow::{Outage, Place};
 use super::live::Live;
 use super::processes::{Again, Processes, Requests};
 use super::status_line::StatusLine;
@@ -20,6 +20,7 @@ use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::project::procfile::{RELEASE, TEST};
 use crate::supervise::{Over, Supervisor};
+use crate::watch::Watch;
 
 /// How long a detached start may take: the first one compiles the app.
 const READY: Duration = Duration::from_secs(15 * 60);
@@ -29,6 +30,7 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
     if let Some(running) = procfile::running(ctx, ENVIRONMENT)? {
         bail!("{}", running.says_so(ENVIRONMENT));
     }
+    let watch = super::watch(ctx, flags)?;
     let stage = procfile::prepare(ctx, ENVIRONMENT, flags.port, "")?;
     assets::update_if_possible(ctx)?;
     if flags.detach {
@@ -49,31 +51,33 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
         }
         Ok(())
     };
-    let over = match flags.no_watch {
-        true => procfile::run_all(ctx, &stage, &mut |_| announce())?,
-        false => follow(ctx, stage.port, &line, &mut announce)?,
+    let over = match watch {
+        None => procfile::run_all(ctx, &stage, &mut |_| announce())?,
+        Some(watch) => follow(ctx, watch, &stage, &line, &mut announce)?,
     };
     // Nobody wanted the end, so it is a failure in any case.
     Err(procfile::failed(&over))
 }
 
-/// Runs the processes, and again when they are other ones; meanwhile files are watched.
+/// Runs the processes, and again when they are other ones; meanwhile files are watched. What a
+/// saved file has broken waits for the next one.
 fn follow(
     ctx: &Ctx,
-    port: Option<u16>,
+    watch: Watch,
+    stage: &Stage,
     line: &StatusLine,
     announce: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Over> {
-    let live = Live::start(port)?;
-    let (requests, over) = (Requests::default(), AtomicBool::new(false));
-    let read = || procfile::read(ctx, ENVIRONMENT, port, &live.variable().1);
-    let (first, workshop) = (read()?, ctx.for_a_thread()?);
+    let live = Live::start(stage.port)?;
+    let requests = Requests::default();
+    let (workshop, over) = ctx.apart()?;
+    let first = procfile::read(ctx, ENVIRONMENT, stage.port, &live.variable().1)?;
     std::thread::scope(|scope| {
-        let (live, requests, ended, stage) = (&live, &requests, &over, first.clone());
+        let (live, requests, stage) = (&live, &requests, first.clone());
         scope.spawn(move || {
             let place = Box::new(Processes::new(&workshop, stage, requests));
-            let (place, busy) = (Place::Processes(place), AtomicBool::default());
-            super::follow(&workshop, place, (live, line), ended, &busy);
+            let (place, outage) = (Place::Processes(place), Outage::default());
+            super::follow(&workshop, watch, place, (live, line), &outage);
         });
         let mut stage = first;
         let result = loop {
@@ -81,15 +85,28 @@ fn follow(
                 announce()?;
                 requests.obey(supervisor)
             };
-            match procfile::run_all(ctx, &stage, &mut beside) {
-                Err(error) if error.is::<Again>() => match read() {
-                    Ok(again) => stage = again,
-                    Err(error) => break Err(error),
-                },
-                result => break result,
+            let result = procfile::run_all(ctx, &stage, &mut beside);
+            let problem = match &result {
+                Err(error) if error.is::<Again>() => None,
+                Err(error) if !exit::is_asked_for(error) => Some(format!("{error:#}")),
+                Ok(over) => Some(procfile::over_in_words(over)),
+                Err(_) => break result,
+            };
+            if let Some(problem) = problem {
+                if !requests.were_made() {
+                    break result;
+                }
+                ctx.complain(problem);
+                ctx.say("waiting for the next change");
+                let waiting = procfile::claimed(ctx, &stage, || requests.wait(ctx))?;
+                if !waiting {
+                    ctx.say(format_args!("{ENVIRONMENT} is stopped; its data is kept"));
+                    break Err(exit::by_signal(ctx.signal().unwrap_or_default()));
+                }
             }
+            stage = requests.take().unwrap_or(stage);
         };
-        over.store(true, Ordering::Relaxed);
+        over.store(1, Ordering::Relaxed);
         result
     })
 }
@@ -140,8 +157,15 @@ fn is_up(ctx: &Ctx, stage: &Stage) -> Result<bool> {
     Ok(running.is_some_and(|running| running.processes != RELEASE))
 }
 
-/// Shows the log of a detached supervisor.
-pub(crate) fn logs(ctx: &Ctx, environment: &str, tail: u32, follow: bool) -> Result<()> {
+/// Shows the log of a detached supervisor: all of it, or the lines of some processes.
+pub(crate) fn logs(
+    ctx: &Ctx,
+    environment: &str,
+    names: &[String],
+    tail: u32,
+    follow: bool,
+    tell: &mut dyn FnMut(&str),
+) -> Result<()> {
     let path = procfile::log_path(ctx, environment);
     if !path.exists() {
         bail!("{environment} runs in the foreground of another terminal and shows its log there");
@@ -149,10 +173,18 @@ pub(crate) fn logs(ctx: &Ctx, environment: &str, tail: u32, follow: bool) -> Res
     let follow = follow.then_some("--follow");
     let lines = format!("--lines={tail}");
     let cmd = xshell::cmd!(ctx.sh, "tail {follow...} {lines} {path}");
-    match ctx.run_shown(cmd, &mut || Ok(())) {
-        Err(error) if exit::code(&error) == exit::INTERRUPTED => Ok(()),
-        result => result,
+    if !ctx.json && names.is_empty() {
+        return ctx.run_shown(cmd, &mut || Ok(()));
     }
+    let is_theirs = |line: &str| {
+        let name = line.split_once('|').map(|(name, _)| name.trim());
+        names.is_empty() || name.is_some_and(|name| names.iter().any(|it| it == name))
+    };
+    ctx.run_lines(cmd, &mut |line| {
+        if is_theirs(line) {
+            tell(line);
+        }
+    })
 }
 
 /// Runs the Procfile's `test` process.

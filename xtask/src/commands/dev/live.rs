@@ -6,10 +6,15 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+
+use super::ENVIRONMENT;
+use crate::commands::start;
+use crate::ctx::Ctx;
 
 const SCRIPT: &str = include_str!("live.js");
 /// How far above the app's port ours lies, when that is free: a page that is still open finds a
@@ -19,6 +24,23 @@ const ABOVE: u16 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most that is read of a request, in bytes.
 const LONGEST: u64 = 16 << 10;
+
+const VARIABLE: &str = "STEVEDORE_LIVE_RELOAD";
+
+/// The variable of a `dev` of this checkout that runs in the foreground.
+pub(crate) fn running(ctx: &Ctx) -> Option<(String, String)> {
+    let address = std::fs::read_to_string(path(ctx)).ok()?;
+    let port = address.rsplit(':').next()?.parse().ok()?;
+    start::answers(port).then(|| (VARIABLE.into(), address))
+}
+
+pub(super) fn forget(ctx: &Ctx) {
+    let _ = std::fs::remove_file(path(ctx));
+}
+
+fn path(ctx: &Ctx) -> PathBuf {
+    ctx.state().join(ENVIRONMENT).join("live")
+}
 
 /// Ends with the process.
 pub(super) struct Live {
@@ -53,7 +75,12 @@ impl Live {
 
     /// By which the app learns what to put before `/live.js`.
     pub(super) fn variable(&self) -> (String, String) {
-        ("STEVEDORE_LIVE_RELOAD".into(), format!("http://127.0.0.1:{}", self.port))
+        (VARIABLE.into(), format!("http://127.0.0.1:{}", self.port))
+    }
+
+    /// So that whoever else starts a service again tells it the same.
+    pub(super) fn announce(&self, ctx: &Ctx) -> Result<()> {
+        ctx.write_cache(&path(ctx), self.variable().1.as_bytes())
     }
 
     pub(super) fn reload(&self) {

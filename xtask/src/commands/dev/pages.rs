@@ -1,6 +1,7 @@
 //! What pages in a browser have to know of a change.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
@@ -9,14 +10,19 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::live::Live;
-use crate::commands::{assets, ports};
+use crate::commands::assets;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::assets::OUTPUT;
 
 /// Between two questions whether it answers.
 const PAUSE: Duration = Duration::from_millis(15);
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether it failed.
+const LOOK: Duration = Duration::from_millis(300);
+/// Longest wait for what was started again.
+const LONGEST: Duration = Duration::from_secs(60);
+/// For one page.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum News {
@@ -82,42 +88,51 @@ fn difference(before: &Manifest, after: &Manifest) -> News {
     }
 }
 
-/// Waits until something answers at a port, whatever it says: that the port is open says nothing
-/// where the engine holds it open.
-pub(super) fn wait_for_answer(ctx: &Ctx, port: u16, longest: Duration) -> Result<()> {
-    wait_until(ctx, port, longest, || answers(port))
+/// What was started again serves nothing: no good version does any more.
+#[derive(Debug)]
+pub(super) struct Down(pub(super) String);
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-/// Waits until another process than `before` answers at a port of this machine.
-pub(super) fn wait_for_another(
+impl std::error::Error for Down {}
+
+/// Waits until what was started again answers; `failed` says why it never will.
+///
+/// # Errors
+///
+/// [`Down`], or interrupted.
+pub(super) fn wait_until(
     ctx: &Ctx,
-    port: u16,
-    before: &str,
-    longest: Duration,
+    is_done: impl Fn() -> bool,
+    failed: impl Fn() -> Option<String>,
 ) -> Result<()> {
-    // Not every system tells who it is.
-    let is_known = before.contains("(process ");
-    wait_until(ctx, port, longest, || {
-        (!is_known || ports::owner_of(port) != before) && answers(port)
-    })
-}
-
-fn wait_until(ctx: &Ctx, port: u16, longest: Duration, is_done: impl Fn() -> bool) -> Result<()> {
-    let started = Instant::now();
+    let (started, mut looked) = (Instant::now(), Instant::now());
     while !is_done() {
-        anyhow::ensure!(
-            started.elapsed() < longest,
-            "it does not answer on port {port}; its log says why"
-        );
         if ctx.interrupted() {
             return Err(exit::interrupted());
+        }
+        if looked.elapsed() > LOOK {
+            looked = Instant::now();
+            if let Some(why) = failed() {
+                return Err(Down(why).into());
+            }
+        }
+        if started.elapsed() > LONGEST {
+            let seconds = LONGEST.as_secs();
+            return Err(Down(format!("it does not answer within {seconds} s")).into());
         }
         std::thread::sleep(PAUSE);
     }
     Ok(())
 }
 
-fn answers(port: u16) -> bool {
+/// Whether something answers at a port, whatever it says: that the port is open says nothing where
+/// the engine holds it open.
+pub(super) fn answers(port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -36,6 +36,18 @@ impl Running {
             self.pid
         )
     }
+
+    /// Fails where it has no process of one of these names.
+    pub(crate) fn check_names(&self, names: &[String]) -> Result<()> {
+        let is_known = |name: &&String| self.processes.split(", ").any(|known| known == *name);
+        match names.iter().find(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => Err(exit::usage(format!(
+                "there is no process {name:?}; there are: {}",
+                self.processes
+            ))),
+        }
+    }
 }
 
 fn path(ctx: &Ctx, environment: &str) -> PathBuf {
@@ -122,15 +134,9 @@ pub(crate) fn ask_restart(ctx: &Ctx, environment: &str, names: &[String]) -> Res
     let Some(running) = running(ctx, environment)? else {
         return Ok(false);
     };
-    let known: Vec<&str> = running.processes.split(", ").collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(exit::usage(format!(
-            "there is no process {name:?}; there are: {}",
-            running.processes
-        )));
-    }
+    running.check_names(names)?;
     let names = match names {
-        [] => known.join("\n"),
+        [] => running.processes.replace(", ", "\n"),
         names => names.join("\n"),
     };
     let path = requests_path(ctx, environment);

@@ -31,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) processes: Vec<Process>,
     pub(crate) port: Option<u16>,
     pub(crate) rules: Rules,
+    /// The folder of files that `release` migrates with.
+    pub(crate) migrations: Option<PathBuf>,
     /// Where pages hear of what changed; empty where nobody tells them.
     pub(crate) live_reload: String,
 }
@@ -108,6 +110,7 @@ fn of_facts(ctx: &Ctx, facts: &Facts, port: Option<u16>, live_reload: &str) -> R
             grace: Duration::from_secs(host.grace_seconds.into()),
             restarts: host.restarts.into(),
         },
+        migrations: host.migrations.clone(),
         live_reload: live_reload.to_owned(),
     };
     let ports = ports(&parsed, port)?;

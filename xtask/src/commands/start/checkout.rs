@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use super::{LABEL_HOME, LABEL_PROJECT};
 use crate::ctx::Ctx;
-use crate::tools::docker;
+use crate::tools::{docker, docker_volume};
 
 /// On the volume: the name without a number, and the checkout that has it.
 const LABEL_NAME: &str = "dev.stevedore.name";
@@ -54,7 +54,7 @@ pub(super) fn claim(ctx: &Ctx, name: &str) -> Result<String> {
             format!("{LABEL_CHECKOUT}={}", ctx.root.display()),
             format!("{LABEL_PROJECT}={project}"),
         ];
-        ctx.run(docker::create_volume(&ctx.sh, &volume, &labels))?;
+        ctx.run(docker_volume::create(&ctx.sh, &volume, &labels))?;
         if ctx.dry_run {
             return Ok(project);
         }
@@ -74,7 +74,7 @@ pub(crate) fn is_elsewhere(ctx: &Ctx, home: &Path) -> bool {
 
 fn claims(ctx: &Ctx, name: &str) -> Result<Vec<Claim>> {
     let found =
-        ctx.read(docker::list_volumes(&ctx.sh, &format!("{LABEL_NAME}={name}"), LABEL_CHECKOUT))?;
+        ctx.read(docker_volume::list(&ctx.sh, &format!("{LABEL_NAME}={name}"), LABEL_CHECKOUT))?;
     Ok(found.lines().filter_map(parse).collect())
 }
 
