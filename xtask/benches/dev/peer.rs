@@ -4,11 +4,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::{EDITS, get, suggest, wait};
 use crate::{median, row, run, write};
 
 const NAME: &str = "stevedore-bench-watch";
+/// After this the old version is served for good.
+const LONG: Duration = Duration::from_secs(20);
 
 /// `ours` is what `dev` took for the same edits. `root` is the checkout that it ran in.
 pub(super) fn measure(root: &Path, ours: f64) {
@@ -50,16 +53,30 @@ pub(super) fn measure(root: &Path, ours: f64) {
         run(root, &[&exec[..], &["cargo", "build", "--quiet", "--locked"]].concat())
     });
     row("docker: Rust source, `cargo build` alone there", ours, alone, "≤ 0.5 s more");
-    let _watch = Watch::start(root, file);
+    let watch = Watch::start(root, file);
+    // It gives a file the time of its last whole second, so cargo may take it for the one before;
+    // then the old version is served until the next save.
+    let mut missed = 0;
     let peer = median(EDITS, || {
-        number += 1;
-        let kind = format!("watch-{number}");
-        let started = std::time::Instant::now();
-        suggest(root, &kind);
-        wait(|| get(port).is_some_and(|page| page.contains(&kind)));
-        started.elapsed().as_secs_f64()
+        loop {
+            number += 1;
+            let kind = format!("watch-{number}");
+            let started = Instant::now();
+            suggest(root, &kind);
+            while !get(port).is_some_and(|page| page.contains(&kind)) {
+                if started.elapsed() > LONG {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if started.elapsed() <= LONG {
+                return started.elapsed().as_secs_f64();
+            }
+            missed += 1;
+        }
     });
     row("docker: Rust source, `docker compose watch`", ours, peer, "");
+    println!("| edits that `docker compose watch` did not serve within 20 s | 0 | {missed} | | |");
 }
 
 /// A watch that ends with us, and its containers.
@@ -81,6 +98,11 @@ impl<'w> Watch<'w> {
             .unwrap();
         wait(|| fs::read_to_string(&log).unwrap().to_lowercase().contains("watch"));
         Watch { root, file, child }
+    }
+
+    /// How often it says that it has started something again.
+    fn restarts(&self) -> usize {
+        fs::read_to_string(self.root.join("peer/log")).unwrap().matches(" Started").count()
     }
 }
 

@@ -131,6 +131,17 @@ fn a_process_that_fails_is_started_again_while_the_others_go_on() {
 }
 
 #[test]
+fn ten_good_seconds_begin_a_new_row_of_failures() {
+    let project = project("worker: sh worker.sh\n");
+    project.file("worker.sh", "echo again >> starts\nsleep 10.5\nexit 3\n");
+    let mut running = spawn(&project, &["--restarts", "1"], 0);
+    // One failure is allowed in a row, and these are three.
+    wait_until("a third start", || notes(&project, "starts").len() == 3);
+    assert!(!running.output().contains("in 2 s"), "each row begins with the shortest pause");
+    assert_eq!(end(&mut running, "-INT"), 130);
+}
+
+#[test]
 fn the_exit_code_is_that_of_the_first_failure() {
     let project = project("web: python3 actor.py web ends\nworker: sh worker.sh\n");
     project.file("worker.sh", "echo again >> starts\nexit $((7 + $(wc -l < starts)))\n");
