@@ -62,7 +62,9 @@ pub(super) fn measure(root: &Path, ours: f64) {
             number += 1;
             let kind = format!("watch-{number}");
             let started = Instant::now();
+            let before = watch.restarts();
             suggest(root, &kind);
+            wait(|| watch.restarts() > before);
             while !get(port).is_some_and(|page| page.contains(&kind)) {
                 if started.elapsed() > LONG {
                     break;
