@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -96,9 +97,10 @@ impl<'w> Watch<'w> {
             .stdin(Stdio::null())
             .stdout(fs::File::create(&log).unwrap())
             .stderr(fs::File::options().append(true).open(&log).unwrap())
+            .process_group(0)
             .spawn()
             .unwrap();
-        wait(|| fs::read_to_string(&log).unwrap().to_lowercase().contains("watch"));
+        wait(|| fs::read_to_string(&log).unwrap().contains("Watch enabled"));
         Watch { root, file, child }
     }
 
@@ -110,7 +112,8 @@ impl<'w> Watch<'w> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // The plugin that does the work is another process than the client.
+        run(self.root, &["kill", "-INT", &format!("-{}", self.child.id())]);
         let _ = self.child.wait();
         run(self.root, &["docker", "compose", "--file", self.file, "down", "--volumes"]);
     }
