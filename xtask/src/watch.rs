@@ -51,6 +51,9 @@ pub(crate) struct Watch {
     index_lock: PathBuf,
     /// What has changed while all was read for the first time.
     early: Changes,
+    /// Something was other for a moment: a file was written, or a path was there.
+    written: bool,
+    gone: BTreeSet<PathBuf>,
 }
 
 impl Watch {
@@ -72,7 +75,19 @@ impl Watch {
             Err(error) => (None, Some(format!("{error}; raise fs.inotify.max_user_instances"))),
         };
         let (memory, polled, early) = (Memory::new(root), Instant::now(), Changes::new());
-        let mut watch = Watch { memory, ignored, hints, kernel, polls, polled, index_lock, early };
+        let (written, gone) = (false, BTreeSet::new());
+        let mut watch = Watch {
+            memory,
+            ignored,
+            hints,
+            kernel,
+            polls,
+            polled,
+            index_lock,
+            early,
+            written,
+            gone,
+        };
         // Read before it is watched, since each read would be an event; then looked at once more,
         // for what has changed in between.
         let look = watch.memory.look_everywhere(true, &watch.ignored)?;
@@ -83,6 +98,14 @@ impl Watch {
     /// How many files are known.
     pub(crate) fn files(&self) -> usize {
         self.memory.files()
+    }
+
+    /// Whether a source was something else for a moment since this was asked last, and is now what
+    /// it was before: who read it meanwhile may have read the other one.
+    pub(crate) fn was_restless(&mut self) -> Result<bool> {
+        let (written, gone) = (std::mem::take(&mut self.written), std::mem::take(&mut self.gone));
+        let gone: Vec<PathBuf> = gone.into_iter().collect();
+        Ok(written || !gone.is_empty() && (self.ignored)(&gone)?.len() < gone.len())
     }
 
     /// Why the files are looked at now and then, where the kernel does not tell.
@@ -160,6 +183,8 @@ impl Watch {
             None => self.memory.look_everywhere(true, &self.ignored)?,
             Some(paths) => self.memory.look(paths, false, &self.ignored)?,
         };
+        self.written |= look.written;
+        self.gone.append(&mut look.gone);
         let mut changes = self.with_rules(std::mem::take(&mut look.changes))?;
         let mut directories = look.new;
         directories.append(&mut look.known);

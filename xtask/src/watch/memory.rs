@@ -50,8 +50,10 @@ enum Entry {
 struct Seen {
     /// Of the content and what it may be used for; of a symlink, where it points to.
     digest: [u8; 32],
-    /// The state in which it was read; nothing where it could change without a sign.
-    stamp: Option<Stamp>,
+    /// The state in which it was read.
+    stamp: Stamp,
+    /// It cannot change without a sign in its times.
+    is_settled: bool,
 }
 
 /// Device, number, size and times (ns) of a file.
@@ -117,7 +119,12 @@ impl Memory {
         for path in std::mem::take(level) {
             match fs::symlink_metadata(self.root.join(&path)) {
                 Ok(metadata) => found.push((path, metadata)),
-                Err(_) => self.forget(&path, look),
+                Err(_) => {
+                    if !self.entries.contains_key(&path) {
+                        look.gone.insert(path.clone());
+                    }
+                    self.forget(&path, look);
+                }
             }
         }
         let asked: Vec<PathBuf> = found
@@ -171,7 +178,7 @@ impl Memory {
             }
             None => None,
         };
-        let is_same = |seen: &Seen| seen.stamp.is_some() && seen.stamp == Some(stamp(metadata));
+        let is_same = |seen: &Seen| seen.is_settled && seen.stamp == stamp(metadata);
         if look.by_times && before.as_ref().is_some_and(is_same) {
             return;
         }
@@ -186,7 +193,11 @@ impl Memory {
         };
         let how = match before {
             None => Some(How::Added),
-            Some(before) => (before.digest != seen.digest).then_some(How::Changed),
+            Some(before) if before.digest == seen.digest => {
+                look.written |= before.stamp != seen.stamp;
+                None
+            }
+            Some(_) => Some(How::Changed),
         };
         self.entries.insert(path.clone(), Entry::File(seen));
         if let Some(how) = how {
@@ -224,6 +235,10 @@ pub(super) struct Look {
     pub(super) known: BTreeSet<PathBuf>,
     /// What became something else while it was read.
     again: BTreeSet<PathBuf>,
+    /// A file was written, and holds what it held.
+    pub(super) written: bool,
+    /// What was there in between, from the root.
+    pub(super) gone: BTreeSet<PathBuf>,
 }
 
 impl Look {
@@ -272,11 +287,11 @@ fn read(path: &Path, metadata: &Metadata) -> io::Result<Seen> {
         }
     }
     let after = fs::symlink_metadata(path)?;
-    let settled = SystemTime::now()
+    let is_old = SystemTime::now()
         .duration_since(UNIX_EPOCH + Duration::new(after.ctime().unsigned_abs(), 0))
         .is_ok_and(|age| age > TICK + Duration::from_nanos(after.ctime_nsec().unsigned_abs()));
-    let stamp = (settled && stamp(&after) == stamp(metadata)).then(|| stamp(&after));
-    Ok(Seen { digest: hash.finalize().into(), stamp })
+    let (before, stamp) = (stamp(metadata), stamp(&after));
+    Ok(Seen { digest: hash.finalize().into(), stamp, is_settled: is_old && stamp == before })
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {

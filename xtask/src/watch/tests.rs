@@ -214,6 +214,22 @@ fn what_changed_while_all_was_read_is_told() {
 }
 
 #[test]
+fn what_was_something_else_for_a_moment_is_known() {
+    let mut place = place(&["a"]);
+    place.told();
+    assert!(!place.watch.was_restless().unwrap());
+    place.write("a", "a");
+    place.told();
+    assert!(place.watch.was_restless().unwrap(), "written as it was");
+    for (name, is_source) in [("b", true), ("b~", false)] {
+        place.write(name, "b");
+        fs::remove_file(place.path(name)).unwrap();
+        place.told();
+        assert_eq!(place.watch.was_restless().unwrap(), is_source, "{name}");
+    }
+}
+
+#[test]
 fn a_queue_that_overflowed_costs_a_look_at_everything() {
     let mut place = place(&["a", "b/c"]);
     let (sender, hints) = mpsc::channel();

@@ -96,24 +96,38 @@ impl<'f> Follower<'f> {
         Follower { ctx, place, live, line, owed: BTreeMap::new() }
     }
 
-    /// Follows what is saved until it is over.
+    /// Follows what is saved until it is over. Where a source was something else for a moment while
+    /// work was done, that work is done once more.
     pub(super) fn run(mut self, mut watch: Watch, outage: &Outage) -> Result<()> {
         self.ctx.say(format_args!("watching {} files", watch.files()));
+        let mut last = Effects::new();
         while !self.ctx.interrupted() {
-            let changes = watch.wait(TICK)?;
-            if !changes.is_empty() {
-                outage.busy.store(true, Ordering::Relaxed);
-                let applied = self.apply(&changes);
-                let is_down = self.owed.values().any(|owed| owed.is_down);
-                outage.broken.store(is_down, Ordering::Relaxed);
-                outage.busy.store(false, Ordering::Relaxed);
-                applied?;
-            }
+            // What has stirred while work was done is known at once.
+            let patience = if last.is_empty() { TICK } else { Duration::ZERO };
+            let changes = watch.wait(patience)?;
+            let is_restless = watch.was_restless()?;
+            let effects = match changes.is_empty() {
+                true if is_restless && !last.is_empty() => std::mem::take(&mut last),
+                true => {
+                    last.clear();
+                    continue;
+                }
+                false => {
+                    last = self.effects(&changes);
+                    last.clone()
+                }
+            };
+            outage.busy.store(true, Ordering::Relaxed);
+            let applied = self.apply(effects, &changes);
+            let is_down = self.owed.values().any(|owed| owed.is_down);
+            outage.broken.store(is_down, Ordering::Relaxed);
+            outage.busy.store(false, Ordering::Relaxed);
+            applied?;
         }
         Ok(())
     }
 
-    fn apply(&mut self, changes: &Changes) -> Result<()> {
+    fn effects(&self, changes: &Changes) -> Effects {
         let mut effects = self.place.effects(changes);
         // What failed before may go well now, unless nothing of it can have changed.
         if effects.keys().any(|effect| *effect != Effect::Assets) {
@@ -122,6 +136,10 @@ impl<'f> Follower<'f> {
             }
         }
         join_processes(&mut effects);
+        effects
+    }
+
+    fn apply(&mut self, effects: Effects, changes: &Changes) -> Result<()> {
         let mut news = News::default();
         for (group, files) in groups(effects) {
             let (of_group, what) = (self.because(&group, &files, changes), names(&group));
