@@ -62,7 +62,12 @@ impl Place<'_> {
             return whole(pages::assets(ctx));
         }
         match self {
-            Place::Containers(containers) => (News::Reload, containers.bring_about(group)),
+            Place::Containers(containers) => {
+                let failed = containers.bring_about(group);
+                // A page that shows the last good version is left alone.
+                let news = if failed.is_empty() { News::Reload } else { News::None };
+                (news, failed)
+            }
             Place::Processes(processes) => {
                 whole(processes.bring_about(group).map(|()| News::Reload))
             }
