@@ -363,6 +363,10 @@ pub(crate) struct Ci {
     /// Run the random campaigns at their full sizes, and the benchmarks (an hour, not minutes)
     #[arg(long)]
     pub(crate) full: bool,
+    /// Run it on a clone as a machine meets it on another day: a stack.lock that fits no base, no
+    /// base at first, and the tests' clock in another year
+    #[arg(long)]
+    pub(crate) another_day: bool,
 }
 
 #[derive(Debug, Args)]

@@ -136,8 +136,20 @@ impl Project {
         );
         project.file("docker/stack.lock", lock.replace(&epoch, &own));
         docker(&["image", "tag", &external(&epoch), &external(&own)]);
+        project.lock_what_is_here();
         fs::remove_dir_all(project.path(".stevedore")).unwrap();
         project
+    }
+
+    /// Writes into the lock what the base is in this engine, as `image update` would: the mirror
+    /// may have moved since this repository's lock was written.
+    pub(crate) fn lock_what_is_here(&self) -> &Project {
+        let inputs = self.xtask(&["image", "inputs", "base"]).succeeds().stdout;
+        let found =
+            inputs.lines().find_map(|line| line.strip_prefix("external debian:trixie-slim "));
+        let lock = self.read("docker/stack.lock");
+        let locked = lock.split("content = \"").nth(1).and_then(|rest| rest.split('"').next());
+        self.file("docker/stack.lock", lock.replace(locked.unwrap(), found.unwrap()))
     }
 
     /// The private name of the base of [`Project::with_own_base`].
@@ -239,6 +251,9 @@ impl Project {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        if std::env::var_os("STEVEDORE_ANOTHER_DAY").is_some() {
+            command = in_another_year(command.get_program());
+        }
         command.arg("-C").arg(self.root()).args(arguments).stdin(Stdio::null());
         command.env_remove("CI").env("NO_COLOR", "1").envs(self.variables.iter().cloned());
         command
@@ -312,14 +327,18 @@ impl Drop for Project {
         if let Some(epoch) = lock.split('"').nth(1).filter(|_| lock != shared) {
             docker(&["image", "rm", &external(epoch)]);
         }
-        let images = format!("{}/*", self.name);
-        let format = "{{.Repository}}:{{.Tag}}";
-        let list = ["image", "ls", "--format", format, "--filter", &format!("reference={images}")];
-        remove_all(&list, &["image", "rm", "--force"]);
+        self.remove_images();
     }
 }
 
 impl Project {
+    /// Every image that was ever built for the project.
+    pub(crate) fn remove_images(&self) {
+        let images = format!("reference={}/*", self.name);
+        let list = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &images];
+        remove_all(&list, &["image", "rm", "--force"]);
+    }
+
     fn remove_containers(&self, environment: &str) {
         let filter = format!("label=com.docker.compose.project={}-{environment}", self.name);
         for (list, remove) in [
@@ -460,6 +479,15 @@ impl Drop for Running<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program whose clock, and that of all that it starts, is in another year. Times of files and
+/// durations stay as they are.
+fn in_another_year(program: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new("faketime");
+    command.args(["-f", "+400d"]).arg(program);
+    command.env("NO_FAKE_STAT", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command
 }
 
 /// Waits for a condition; a hang is a failure with a name.

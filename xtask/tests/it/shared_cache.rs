@@ -62,6 +62,60 @@ fn a_machine_without_images_pulls_all_and_builds_nothing() {
     answer.says("going on without the registry");
 }
 
+/// Another machine on another day: what docker/stack.lock says of the base fits no base that can
+/// be had, so which image a colleague has shared is known only once the base is here.
+#[test]
+fn a_base_that_is_not_the_locks_is_fetched_before_anything_is_pulled() {
+    engine!();
+    let (mut project, _registry) = shared();
+    // The same mirror for both machines, whatever the real one does meanwhile.
+    let archive = project.scratch().join("base.tar").display().to_string();
+    let container = docker(&["container", "create", &project.own_base(), "true"]);
+    docker(&["container", "export", "--output", &archive, container.trim()]);
+    docker(&["container", "rm", container.trim()]);
+    let copy =
+        format!("for it in \"$@\"; do case $it in *.tar) cp '{archive}' \"$it\"; esac; done");
+    project.fake("mmdebstrap", &copy);
+    forget(&project);
+    project.remove_images();
+    let lock = project.read("docker/stack.lock");
+    let content = lock.split("content = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let nothing = format!("sha256:{}", "0".repeat(64));
+    project.file("docker/stack.lock", lock.replace(&content, &nothing));
+
+    // Nothing was ever built here and nothing is shared: that is known.
+    let plan = project.xtask(&["plan"]).succeeds();
+    assert!(plan.stdout.starts_with("build  base "), "{}", plan.stdout);
+    let built = project.xtask(&["--json", "image", "build", "--cache=write"]).succeeds();
+    assert_eq!(built.images(), ["base built: never built here", "app built: never built here"]);
+    let reference = project.reference("app");
+
+    forget(&project);
+    let unknown = "base: unknown until debian:trixie-slim is here\n\
+                   app: unknown until debian:trixie-slim is here\n";
+    let plan = project.xtask(&["plan", "--cache=read"]).succeeds();
+    assert_eq!(plan.stdout, unknown);
+    plan.says("0 to reuse, 0 to pull, 0 to build, 2 unknown until the base images are here");
+    let dry = project.xtask(&["--dry-run", "image", "build", "--cache=read"]).succeeds();
+    dry.says("app: unknown until debian:trixie-slim is here; a build is shown, it may be a pull");
+
+    project.log_docker();
+    let pulled = project.xtask(&["--json", "image", "build", "--cache=read"]).succeeds();
+    assert_eq!(pulled.images(), ["base pulled: never built here", "app pulled: never built here"]);
+    let calls = project.calls();
+    assert!(!calls.iter().any(|call| call.contains("bake")), "{calls:?}");
+    assert_eq!(project.reference("app"), reference);
+
+    // The base goes, its images stay: whether they are still the right ones is not known either.
+    docker(&["image", "rm", "--force", &project.own_base()]);
+    std::fs::remove_dir_all(project.path(".stevedore")).unwrap();
+    assert_eq!(project.xtask(&["plan"]).succeeds().stdout, unknown);
+    let why = project.xtask(&["image", "why", "app"]).succeeds();
+    why.prints("the fingerprint is unknown until debian:trixie-slim is here");
+    let again = project.xtask(&["--json", "image", "build"]).succeeds();
+    assert_eq!(again.images(), ["base fresh", "app fresh"]);
+}
+
 #[test]
 fn forged_and_damaged_entries_of_the_registry_are_refused() {
     engine!();

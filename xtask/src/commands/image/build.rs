@@ -84,15 +84,32 @@ fn rounds(
     }
     let mut refused = BTreeSet::new();
     for round in 1.. {
-        note(outcomes, plan.images.iter().filter(|planned| planned.found.is_some()), "fresh", 0.0);
-        if cache != Cache::Off {
-            plan = share::pull_dirty(ctx, request, plan, &mut refused, &mut |planned, seconds| {
-                note(outcomes, [planned], "pulled", seconds);
-            })?;
-        }
+        let mut pull = |plan: Plan| match cache {
+            Cache::Off => Ok(plan),
+            Cache::Read | Cache::Write => {
+                share::pull_dirty(ctx, request, plan, &mut refused, &mut |planned, seconds| {
+                    note(outcomes, [planned], "pulled", seconds);
+                })
+            }
+        };
+        plan = pull(plan)?;
+        let asked_for = plan.references();
         plan = ensure_externals(ctx, request, plan)?;
+        if plan.references() != asked_for {
+            // The bases are not what docker/stack.lock says: the registry may have these images.
+            plan = pull(plan)?;
+        }
+        note(outcomes, plan.images.iter().filter(|planned| planned.found.is_some()), "fresh", 0.0);
         if plan.dirty().next().is_none() {
             break;
+        }
+        if ctx.dry_run && cache != Cache::Off {
+            for planned in plan.dirty() {
+                if let Some(until) = planned.unknown_until() {
+                    let image = &planned.recipe.image;
+                    ctx.say(format_args!("{image}: {until}; a build is shown, it may be a pull"));
+                }
+            }
         }
         if round > ROUNDS {
             let moved: Vec<String> = plan.dirty().map(Planned::reason).collect();

@@ -97,6 +97,9 @@ pub(crate) struct Planned {
     pub(crate) pretended: bool,
     /// Why it is not fresh, in words, most telling first; empty when it is.
     pub(crate) reasons: Vec<String>,
+    /// External bases that this engine does not have. What was last known of them stands in, so
+    /// the fingerprint may be a different one once they are here. Empty when the image is fresh.
+    pub(crate) unknown_bases: BTreeSet<String>,
 }
 
 impl Plan {
@@ -107,6 +110,11 @@ impl Plan {
     /// Image -> its ID; in a dry run it may not be known yet.
     pub(crate) fn ids(&self) -> BTreeMap<String, String> {
         self.images.iter().map(|it| (it.recipe.image.clone(), it.id())).collect()
+    }
+
+    /// The names that the images have, or will have, in this engine.
+    pub(crate) fn references(&self) -> Vec<String> {
+        self.images.iter().map(|planned| planned.reference.clone()).collect()
     }
 
     pub(crate) fn of(&self, image: &str) -> Option<&Planned> {
@@ -123,6 +131,14 @@ impl Planned {
 
     pub(crate) fn reason(&self) -> String {
         reason::summary(&self.reasons)
+    }
+
+    /// Which bases have to be here before anybody knows what becomes of the image; `None` where
+    /// that is known.
+    pub(crate) fn unknown_until(&self) -> Option<String> {
+        let names: Vec<&str> = self.unknown_bases.iter().map(String::as_str).collect();
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        (!names.is_empty()).then(|| format!("unknown until {} {verb} here", names.join(", ")))
     }
 }
 
@@ -192,10 +208,29 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
             external::remember(ctx, lock, &contents);
             continue;
         }
+        let is_here = |name: &&String| found.contains_key(&external::reference(name, &lock.epoch));
+        let absent: BTreeSet<String> =
+            externals.iter().copied().filter(|name| !is_here(name)).cloned().collect();
         for (planned, files) in images.iter_mut().zip(&files) {
             judge(ctx, request, planned, files, found.remove(&planned.reference));
         }
+        mark_unknown(&mut images, &absent);
         return Ok(Plan { images });
+    }
+}
+
+/// Notes on each image that is not fresh which of the absent bases its fingerprint rests on.
+fn mark_unknown(images: &mut [Planned], absent: &BTreeSet<String>) {
+    let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for planned in images {
+        let recipe = &planned.recipe;
+        let mut unknown: BTreeSet<String> =
+            recipe.externals.intersection(absent).cloned().collect();
+        unknown.extend(recipe.bases.iter().filter_map(|base| below.get(base)).flatten().cloned());
+        below.insert(recipe.image.clone(), unknown.clone());
+        if planned.found.is_none() && !planned.pretended {
+            planned.unknown_bases = unknown;
+        }
     }
 }
 
@@ -274,6 +309,7 @@ fn fingerprint_all(
             found: None,
             pretended: false,
             reasons: Vec::new(),
+            unknown_bases: BTreeSet::new(),
         });
     }
     images
@@ -357,6 +393,12 @@ fn differences(planned: &Planned, files: &Files, last: &Record) -> Vec<String> {
         new_rules: changed.then_some((&files.ignore_name, &files.ignore)),
     };
     reason::differences(&last.inputs, &planned.inputs, &place)
+}
+
+/// Whether this engine has any build of an image, whatever its inputs were.
+pub(crate) fn has_builds(ctx: &Ctx, request: &Request, image: &str) -> Result<bool> {
+    let pattern = reference(&request.stack, image, "*");
+    Ok(!ctx.read(docker::list_images(&ctx.sh, &[pattern]))?.trim().is_empty())
 }
 
 /// Whether the engine has an image by its ID.

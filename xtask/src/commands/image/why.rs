@@ -30,6 +30,9 @@ impl ImageWhy {
             }
             (None, None) => ctx.print(format_args!("dirty {id}"))?,
         }
+        if let Some(until) = planned.unknown_until() {
+            ctx.print(format_args!("  the fingerprint is {until}; docker/stack.lock stands in"))?;
+        }
         planned.reasons.iter().try_for_each(|reason| ctx.print(format_args!("  {reason}")))
     }
 }
