@@ -20,6 +20,7 @@ pub(crate) mod hints;
 pub(crate) mod image;
 pub(crate) mod lock;
 pub(crate) mod migrations;
+pub(crate) mod outside;
 pub(crate) mod parity;
 pub(crate) mod procfile;
 pub(crate) mod schema;

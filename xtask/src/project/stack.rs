@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::hints::Hints;
-use super::substitute;
+use super::{outside, substitute};
 use crate::exit;
 
 #[derive(Debug)]
@@ -27,10 +27,9 @@ pub(crate) struct Stack {
     pub(crate) volumes: BTreeSet<String>,
     /// Networks that the stack has by name.
     pub(crate) networks: BTreeSet<String>,
-    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`.
+    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`. A mount whose
+    /// source is a variable may be one.
     pub(crate) host_files: bool,
-    /// What a second start of the stack beside the first would touch too, as problems.
-    pub(crate) shared: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -160,44 +159,21 @@ pub(crate) fn parse(text: &str) -> Result<Stack> {
     let mut variables = BTreeSet::new();
     collect_variables(&merged, &mut variables);
     let (volumes, networks) = (named(&merged["volumes"]), named(&merged["networks"]));
-    let (host_files, shared) = outside(&merged);
-    Ok(Stack { name, services, variables, hash, volumes, networks, host_files, shared })
+    let host_files = uses_host_files(&merged);
+    Ok(Stack { name, services, variables, hash, volumes, networks, host_files })
 }
 
 fn named(value: &Value) -> BTreeSet<String> {
     value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether a stack uses files of this machine, and what of it is not its own.
-fn outside(merged: &Value) -> (bool, Vec<String>) {
-    let mut host_files = ["configs", "secrets"].iter().any(|kind| merged[kind].is_object());
-    let mut shared = Vec::new();
-    for kind in ["volumes", "networks"] {
-        for (name, value) in merged[kind].as_object().into_iter().flatten() {
-            if value["external"] == true {
-                shared.push(format!("{kind}: {name} is external"));
-            }
-        }
-    }
-    for (service, value) in merged["services"].as_object().into_iter().flatten() {
-        host_files |= value.get("env_file").is_some();
-        for mount in value["volumes"].as_array().into_iter().flatten() {
-            if mount["type"] != "bind" {
-                continue;
-            }
-            host_files = true;
-            if mount["read_only"] != true {
-                let source = mount["source"].as_str().unwrap_or_default();
-                shared.push(format!(
-                    "service {service} may write to {source}; mount it read-only, or as a volume"
-                ));
-            }
-        }
-        if value["network_mode"] == "host" {
-            shared.push(format!("service {service} uses the network of this machine"));
-        }
-    }
-    (host_files, shared)
+fn uses_host_files(merged: &Value) -> bool {
+    let has_files = |service: &Value| {
+        let mut mounts = service["volumes"].as_array().into_iter().flatten();
+        service.get("env_file").is_some() || mounts.any(outside::may_be_a_file)
+    };
+    ["configs", "secrets"].iter().any(|kind| merged[kind].is_object())
+        || merged["services"].as_object().is_some_and(|all| all.values().any(has_files))
 }
 
 fn parse_service(value: &Value) -> Result<Service> {

@@ -63,6 +63,11 @@ pub(crate) fn config<'s>(sh: &'s Shell, files: &[PathBuf]) -> Cmd<'s> {
     ])
 }
 
+/// The same with every variable filled in, as it would be started: what it prints holds secrets.
+pub(crate) fn filled_config<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["config", "--format", "json"])
+}
+
 fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
     let mut cmd = compose(sh)
         .args(["--project-directory", ".", "--env-file", "/dev/null"])

@@ -13,7 +13,7 @@ use crate::tools::git;
 
 /// What tests hear of it: they run the tool with a clock in another year.
 pub(super) const VARIABLE: &str = "STEVEDORE_ANOTHER_DAY";
-/// The program that sets such a clock, which is also the name of its Debian package.
+/// The program that comes with what sets such a clock, and the Debian package of both.
 pub(super) const FAKETIME: &str = "faketime";
 
 /// A clone that ends with this value.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fingerprint::{sha256, short};
 use serde_json::json;
 
@@ -13,8 +13,8 @@ use crate::commands::image::plan::Request;
 use crate::commands::start::{self, Stage};
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::project::image;
 use crate::project::stack::Stack;
+use crate::project::{image, outside};
 use crate::tools::compose;
 
 /// What becomes `!reset null`: a service shares neither ports nor a name with the real stack's.
@@ -62,11 +62,7 @@ pub(crate) fn key(facts: &Facts, stack: &Stack, ids: &BTreeMap<String, String>) 
 /// Starts one stack after the other in one compose project, each on the data of the one before.
 /// `name` is the gate's.
 pub(crate) fn try_out(ctx: &Ctx, name: &str, starts: Vec<TrialStart<'_>>) -> Result<()> {
-    let shared: BTreeSet<&String> = starts.iter().flat_map(|start| &start.stack.shared).collect();
-    if !shared.is_empty() {
-        let shared: Vec<String> = shared.into_iter().cloned().collect();
-        return Err(exit::problems("a trial start would touch what it does not own", &shared));
-    }
+    refuse_what_is_shared(&starts)?;
     let _lock = ctx.lock(name)?;
     let Some(first) = starts.first() else { return Ok(()) };
     let checkout = sha256(ctx.root.as_os_str().as_encoded_bytes());
@@ -92,6 +88,25 @@ pub(crate) fn try_out(ctx: &Ctx, name: &str, starts: Vec<TrialStart<'_>>) -> Res
     }
     // What the gate found comes before what its end has to say.
     result.and(ended)
+}
+
+/// Refuses stacks that would touch what they do not own.
+fn refuse_what_is_shared(starts: &[TrialStart<'_>]) -> Result<()> {
+    let mut problems = BTreeSet::new();
+    for TrialStart { ctx, facts, stack, settings, files, .. } in starts {
+        let name = stack.name.clone();
+        let mut target = start::target(ctx, facts, stack, name, settings.clone());
+        target.files.clone_from(files);
+        let parse = |text: String| serde_json::from_str(&text).context("compose printed no JSON");
+        let filled = parse(ctx.read(compose::filled_config(&ctx.sh, &target))?)?;
+        let shown = parse(ctx.read(compose::config(&ctx.sh, files))?)?;
+        problems.extend(outside::shared(&filled, &shown));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<String> = problems.into_iter().collect();
+    Err(exit::problems("a trial start would touch what it does not own", &problems))
 }
 
 /// A trial start with everything that compose needs.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Input, Problems};
+use crate::project::outside;
 
 /// Nothing where no service is attached.
 pub(super) fn definition(input: &Input<'_>, problems: &mut Problems<'_>) -> Option<Value> {
@@ -32,14 +33,12 @@ pub(super) fn definition(input: &Input<'_>, problems: &mut Problems<'_>) -> Opti
             }
         }
         for mount in fields.get("volumes").and_then(Value::as_array).into_iter().flatten() {
-            match mount["type"].as_str() {
-                Some("volume") => named.extend(mount["source"].as_str().map(str::to_owned)),
-                Some("bind") => {
-                    let words = "an attached service has no files of this machine on Elastic \
-                                 Beanstalk; take them into its image";
-                    problems.add(name, "volumes", words);
-                }
-                _ => {}
+            if outside::may_be_a_file(mount) {
+                let words = "an attached service has no files of this machine on Elastic \
+                             Beanstalk; take them into its image";
+                problems.add(name, "volumes", words);
+            } else if mount["type"] == "volume" {
+                named.extend(mount["source"].as_str().map(str::to_owned));
             }
         }
         if let Some(image) = input.images.get(name) {
