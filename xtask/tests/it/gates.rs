@@ -150,6 +150,56 @@ fn a_pass_does_not_count_where_files_of_this_machine_decide() {
     answer.says("service app may write to").says("mount it read-only, or as a volume");
 }
 
+/// What compose calls a volume while its variables are not filled in can be the directory of the
+/// running database.
+#[test]
+fn a_trial_start_never_writes_to_data_that_a_variable_or_a_driver_names() {
+    engine!();
+    let project = project();
+    let prod = project.path("data");
+    project
+        .mkdir("data")
+        .file("environments/prod/.env.example", "DB_DATA_LOCATION=./data\nRO=false\n")
+        .file("environments/prod/.env", "DB_DATA_LOCATION=./data\nRO=false\n")
+        .mode("environments/prod/.env", 0o600);
+    compose(&project, "echo trial >> /data/file", "");
+    let text = project.read("docker/compose.yml");
+    let bound = format!(
+        "volumes: {{data: {{driver_opts: {{type: none, o: bind, device: '{}'}}}}}}",
+        prod.display()
+    );
+    for (old, new, problem) in [
+        (
+            "'data:/data'",
+            "'${DB_DATA_LOCATION}:/data'",
+            "service app may write to ${DB_DATA_LOCATION} (mounted at /data); mount it read-only",
+        ),
+        (
+            "'data:/data'",
+            "{type: bind, source: '${DB_DATA_LOCATION}', target: /data, read_only: '${RO}'}",
+            "service app may write to ${DB_DATA_LOCATION} (mounted at /data); mount it read-only",
+        ),
+        ("volumes: {data: {}}", &bound, "volume data has a driver or driver_opts"),
+        ("init: true", "pid: host", "service app uses the processes of this machine"),
+        (
+            "'data:/data'",
+            "'/var/run/docker.sock:/run/docker.sock:ro'",
+            "service app can use a socket of this machine in /var/run/docker.sock",
+        ),
+    ] {
+        project.file("docker/compose.yml", text.replacen(old, new, 1));
+        let answer = project.xtask(&["--json", "test", "--only", "smoke"]).exits(3).says(problem);
+        assert_eq!(gates(&answer)[1], "smoke prod: failed", "{new}");
+        assert_eq!(std::fs::read_dir(&prod).unwrap().count(), 0, "{new}");
+        assert!(!answer.stderr.contains("./data"), "the value is nobody's: {}", answer.stderr);
+    }
+    let volume = "environments/prod/.env.example";
+    project.file(volume, "DB_DATA_LOCATION=data\nRO=false\n");
+    project.file("docker/compose.yml", text.replace("'data:/data'", "'${DB_DATA_LOCATION}:/data'"));
+    project.xtask(&["test", "--only", "smoke"]).succeeds();
+    assert_eq!(left_by_smoke(&project), "");
+}
+
 #[test]
 fn a_trial_start_joins_no_network_of_the_real_stack() {
     engine!();
@@ -164,7 +214,7 @@ fn a_trial_start_joins_no_network_of_the_real_stack() {
     assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &format!("name={name}")]), "");
     let external = format!("{text}networks: {{shared: {{external: true, name: {name}}}}}\n");
     project.file("docker/compose.yml", external);
-    project.xtask(&["test", "--only", "smoke"]).exits(3).says("networks: shared is external");
+    project.xtask(&["test", "--only", "smoke"]).exits(3).says("network shared is external");
 }
 
 #[test]
