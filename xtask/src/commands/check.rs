@@ -103,6 +103,7 @@ fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
     let facts = env::load(ctx, name)?;
     let stack = env::load_stack(ctx, &facts)?;
     let mut problems = env::undeclared(&facts, &stack);
+    problems.extend(env::exposed_secrets(ctx, &facts, &stack));
     let unused = facts.schema.variables.iter().filter(|(name, _)| !stack.variables.contains(*name));
     problems.extend(unused.map(|(variable, found)| {
         format!("environments/{name}/.env.example:{}: no compose file uses {variable}", found.line)

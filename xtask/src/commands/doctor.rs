@@ -164,10 +164,16 @@ impl Doctor {
             lock.map(|lock| format!("epoch {}", lock.epoch)).map_err(|e| format!("{e:#}")),
         )?;
         for name in &project.environments {
-            let settings = super::env::load(ctx, name);
-            let checked = settings.and_then(|facts| match facts.dotenv_path().exists() {
-                true => super::env::load_variables(&facts).map(|_| "complete".to_owned()),
-                false => Ok(".env is not made yet".to_owned()),
+            let checked = super::env::load(ctx, name).and_then(|facts| {
+                let exposed = match super::env::load_stack(ctx, &facts) {
+                    Ok(stack) => super::env::exposed_secrets(ctx, &facts, &stack),
+                    Err(_) => super::env::exposed::to_git(ctx, &facts).into_iter().collect(),
+                };
+                anyhow::ensure!(exposed.is_empty(), "{}", exposed.join("; "));
+                match facts.dotenv_path().exists() {
+                    true => super::env::load_variables(&facts).map(|_| "complete".to_owned()),
+                    false => Ok(".env is not made yet".to_owned()),
+                }
             });
             report(&format!("settings of {name}"), checked.map_err(|e| format!("{e:#}")))?;
         }

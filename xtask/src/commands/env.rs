@@ -15,8 +15,10 @@ use crate::project::dotenv::{self, Variables};
 use crate::project::environment::{self, Environment};
 use crate::project::schema::{self, Schema, Source};
 use crate::project::stack::{self, Stack};
-use crate::project::{self, Project};
+use crate::project::{self, Project, image};
 use crate::tools::compose;
+
+pub(crate) mod exposed;
 
 /// An environment as its own files describe it.
 pub(crate) struct Facts {
@@ -257,7 +259,10 @@ pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
         problems.push(format!("{error:#}"));
     }
     match load_stack(ctx, &facts) {
-        Ok(stack) => problems.extend(undeclared(&facts, &stack)),
+        Ok(stack) => {
+            problems.extend(undeclared(&facts, &stack));
+            problems.extend(exposed_secrets(ctx, &facts, &stack));
+        }
         Err(error) => problems.push(format!("{error:#}")),
     }
     if problems.is_empty() {
@@ -265,6 +270,17 @@ pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
         return Ok(());
     }
     Err(exit::problems(&format!("environment {} has problems", facts.name), &problems))
+}
+
+/// Where the secrets of an environment would get to: git, and the images that are built for it.
+pub(crate) fn exposed_secrets(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Vec<String> {
+    let mut problems: Vec<String> = exposed::to_git(ctx, facts).into_iter().collect();
+    // What is wrong with the recipes or their ignore files is said where images are planned.
+    if let Ok(recipes) = image::recipes(&facts.project, stack, &facts.environment, "") {
+        problems
+            .extend(exposed::to_builds(ctx, &facts.project, &recipes, false).unwrap_or_default());
+    }
+    problems
 }
 
 pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {

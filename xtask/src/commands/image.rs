@@ -4,7 +4,7 @@ pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod destroy;
 pub(crate) mod external;
-mod inputs;
+pub(crate) mod inputs;
 mod last;
 mod leftovers;
 mod list;

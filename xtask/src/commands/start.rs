@@ -94,6 +94,7 @@ pub(crate) fn prepare_again(
     }
     doctor::require_engine(ctx)?;
     env::ensure(ctx, &facts)?;
+    env::exposed::warn(ctx, &facts);
     let stack = env::load_stack(ctx, &facts)?;
     env::check_declared(&facts, &stack)?;
     let settings = env::settings(ctx, &facts)?;

@@ -80,7 +80,7 @@ impl Ctx {
 
     /// Makes a directory of the tool's own state; not in a dry run.
     pub(crate) fn state_directory(&self, path: &Path) -> Result<()> {
-        if self.dry_run { Ok(()) } else { fs::create_dir_all(path) }
+        if self.dry_run { Ok(()) } else { create_directory(path) }
             .with_context(|| format!("can't create {}", self.relative(path).display()))
     }
 
@@ -154,7 +154,7 @@ impl Ctx {
     /// Opens a log file for a process that outlives us.
     pub(crate) fn log_file(&self, path: &Path) -> Result<fs::File> {
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)
+            create_directory(directory)
                 .with_context(|| format!("can't create {}", self.relative(directory).display()))?;
         }
         fs::OpenOptions::new()
@@ -166,6 +166,20 @@ impl Ctx {
     }
 }
 
+/// Makes a directory. The tool's own state never gets into git, whatever the project ignores: it
+/// holds copies of the project's files and of its secrets.
+fn create_directory(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    let Some(state) = path.ancestors().find(|path| path.ends_with(super::STATE)) else {
+        return Ok(());
+    };
+    match fs::OpenOptions::new().write(true).create_new(true).open(state.join(".gitignore")) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn write_whole<T>(
     path: &Path,
     fill: impl FnOnce(&mut fs::File) -> Result<T>,
@@ -173,7 +187,7 @@ fn write_whole<T>(
     durable: bool,
 ) -> Result<T> {
     let directory = path.parent().context("a file path without a directory")?;
-    fs::create_dir_all(directory)?;
+    create_directory(directory)?;
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(fs::Permissions::from_mode(mode))

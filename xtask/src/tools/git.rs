@@ -53,6 +53,16 @@ pub(crate) fn list_files(sh: &Shell) -> Cmd<'_> {
     alone(sh).args(["ls-files", "-z"])
 }
 
+/// Whether git ignores a path, by its exit code: 0 it does, 1 it does not, 128 for anything else.
+pub(crate) fn is_ignored<'s>(sh: &'s Shell, path: &str) -> Cmd<'s> {
+    alone(sh).args(["check-ignore", "--quiet", "--", path])
+}
+
+/// The path itself when git tracks it, else nothing.
+pub(crate) fn tracked<'s>(sh: &'s Shell, path: &str) -> Cmd<'s> {
+    alone(sh).args(["ls-files", "--", path])
+}
+
 /// The commit of the checkout, with `-dirty` when files differ from it.
 pub(crate) fn describe(sh: &Shell) -> Cmd<'_> {
     alone(sh).args(["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"])

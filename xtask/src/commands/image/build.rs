@@ -14,6 +14,7 @@ use super::plan::{self, Plan, Planned, Request};
 use super::{builder, external, last, leftovers, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::commands::assets;
+use crate::commands::env::exposed;
 use crate::ctx::Ctx;
 use crate::exit;
 
@@ -51,6 +52,8 @@ pub(crate) fn build(ctx: &Ctx, request: &mut Request, cache: Cache) -> Result<Pl
     request.stale_assets = if ctx.dry_run { assets::stale(ctx)? } else { None };
     let request = &*request;
     let plan = plan::plan(ctx, request)?;
+    let recipes = plan.images.iter().map(|planned| &planned.recipe);
+    exposed::refuse_builds(ctx, &request.facts.project, recipes)?;
     let order: Vec<String> =
         plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
     let mut outcomes = BTreeMap::new();

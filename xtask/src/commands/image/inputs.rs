@@ -113,6 +113,27 @@ impl Files {
     }
 }
 
+/// Whether a build sends a file, named from the project's root, to the builder, should it exist: the
+/// ignore file that would have to name it, and the file's path in the context.
+pub(crate) fn sends(ctx: &Ctx, recipe: &Recipe, file: &str) -> Result<Option<(String, String)>> {
+    let path = match recipe.context.as_str() {
+        "." => file,
+        context => match file.strip_prefix(context).and_then(|rest| rest.strip_prefix('/')) {
+            Some(path) => path,
+            None => return Ok(None),
+        },
+    };
+    let (name, bytes) = ignore_file(ctx, recipe)?;
+    let ignore = Ignore::parse(&bytes).with_context(|| format!("can't use {name}"))?;
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    let (mut ignored, mut above) = (false, None);
+    for end in ends {
+        let (matched, parents) = ignore.matches(&path.as_bytes()[..end], above.as_ref());
+        (ignored, above) = (matched, Some(parents));
+    }
+    Ok((!ignored).then(|| (name, path.to_owned())))
+}
+
 /// Reads them; `paranoid` hashes every file and compares that with what the stat cache says.
 pub(crate) fn read(ctx: &Ctx, recipe: &Recipe, paranoid: bool) -> Result<Files> {
     let tried = || format!("can't read {}", recipe.dockerfile);

@@ -89,6 +89,7 @@ pub(crate) fn read(
 fn of_facts(ctx: &Ctx, facts: &Facts, port: Option<u16>, live_reload: &str) -> Result<Stage> {
     let environment = &facts.name;
     env::ensure(ctx, facts)?;
+    env::exposed::warn(ctx, facts);
     let mut settings = settings(ctx, facts, port)?;
     settings.insert("STEVEDORE_LIVE_RELOAD".into(), live_reload.to_owned());
     let name = format!("environments/{environment}/Procfile");
