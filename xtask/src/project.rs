@@ -15,6 +15,7 @@ pub(crate) mod assets;
 pub(crate) mod beanstalk;
 pub(crate) mod dockerfile;
 pub(crate) mod dotenv;
+pub(crate) mod env_file;
 pub(crate) mod environment;
 pub(crate) mod hints;
 pub(crate) mod image;

@@ -15,7 +15,7 @@ use crate::project::dotenv::{self, Variables};
 use crate::project::environment::{self, Environment};
 use crate::project::schema::{self, Schema, Source};
 use crate::project::stack::{self, Stack};
-use crate::project::{self, Project, image};
+use crate::project::{self, Project, env_file, image};
 use crate::tools::compose;
 
 pub(crate) mod exposed;
@@ -59,7 +59,22 @@ impl Facts {
 
 /// The services of an environment, as compose reads its files.
 pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
-    stack::parse(&describe(ctx, facts)?)
+    let mut stack = stack::parse(&describe(ctx, facts)?)?;
+    for service in stack.services.values_mut() {
+        for path in service.env_files.keys() {
+            if *path == facts.dotenv_name() {
+                service.from_files.extend(facts.schema.variables.keys().cloned());
+                continue;
+            }
+            // Where it is missing, `undeclared` says so.
+            let text = std::fs::read_to_string(ctx.root.join(path)).unwrap_or_default();
+            let found = env_file::parse(&text);
+            service.from_files.extend(found.sets);
+            service.uses.extend(found.uses.iter().cloned());
+            stack.variables.extend(found.uses);
+        }
+    }
+    Ok(stack)
 }
 
 /// What compose says of an environment's files, with our own facts merged as its own are.
@@ -151,8 +166,22 @@ pub(crate) fn settings(ctx: &Ctx, facts: &Facts) -> Result<BTreeMap<String, Stri
     Ok(settings)
 }
 
-/// Names that compose files use though nobody gives them a value, as problems.
+/// Names that compose files use though nobody gives them a value, and files under `env_file` that
+/// are missing, as problems.
 pub(crate) fn undeclared(facts: &Facts, stack: &Stack) -> Vec<String> {
+    let mut problems = undeclared_names(facts, stack);
+    for (service, found) in &stack.services {
+        for (path, required) in &found.env_files {
+            let is_made = *path == facts.dotenv_name() && !facts.schema.variables.is_empty();
+            if *required && !is_made && !facts.project.root.join(path).exists() {
+                problems.push(format!("service {service}: the env_file {path} does not exist"));
+            }
+        }
+    }
+    problems
+}
+
+fn undeclared_names(facts: &Facts, stack: &Stack) -> Vec<String> {
     let known = |name: &String| {
         facts.environment.variables.contains_key(name)
             || facts.schema.variables.contains_key(name)

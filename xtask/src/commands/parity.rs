@@ -131,7 +131,7 @@ fn read(ctx: &Ctx, environment: &str) -> Result<Read> {
     let public = facts.environment.variables.keys();
     let mut keys: BTreeSet<String> = public.chain(facts.schema.variables.keys()).cloned().collect();
     for (name, service) in &stack.services {
-        keys.extend(service.environment.iter().map(|key| format!("{name}: {key}")));
+        keys.extend(service.given().into_iter().map(|key| format!("{name}: {key}")));
         let external = service
             .image
             .as_ref()

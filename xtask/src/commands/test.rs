@@ -182,7 +182,7 @@ fn all_settings<'s>(
         |(name, service)| {
             let id = id(&image::of_service(project, &request.stack, service)?)?;
             let given = stacks.iter().filter_map(|(environment, stack)| {
-                Some((*environment, stack.services.get(name)?.environment.clone()))
+                Some((*environment, stack.services.get(name)?.given()))
             });
             let command = &service.facts.variables;
             Some(Settings { service: name, command, id, given: given.collect() })

@@ -19,7 +19,8 @@ pub(crate) struct Stack {
     /// The `name:` of docker/compose.yml: the first part of every image and container name.
     pub(crate) name: String,
     pub(crate) services: BTreeMap<String, Service>,
-    /// Every `${NAME}` that the files use outside build sections.
+    /// Every `${NAME}` that the files use outside build sections, and every name without a value
+    /// under `environment`, which compose would take from the caller's shell.
     pub(crate) variables: BTreeSet<String>,
     /// SHA-256 of everything that compose says of it.
     pub(crate) hash: String,
@@ -37,10 +38,14 @@ pub(crate) struct Service {
     pub(crate) image: Option<String>,
     pub(crate) build: Option<Build>,
     pub(crate) facts: Facts,
-    /// The names of the variables that compose gives it.
+    /// The names of the variables under `environment`.
     pub(crate) environment: BTreeSet<String>,
+    /// The names of the variables that files under `env_file` give it.
+    pub(crate) from_files: BTreeSet<String>,
     /// Every `${NAME}` that its part of the files uses outside its build section.
     pub(crate) uses: BTreeSet<String>,
+    /// The files under `env_file`, from the project's root, and whether each must exist.
+    pub(crate) env_files: BTreeMap<String, bool>,
     /// What it sees of this machine's files, from the project's root.
     pub(crate) mounts: BTreeSet<String>,
     /// Compose gives it no health check; running is all that can be asked of it.
@@ -82,6 +87,13 @@ pub(crate) struct Facts {
 }
 
 const KEY: &str = "x-stevedore";
+
+impl Service {
+    /// The names of all variables that compose gives it.
+    pub(crate) fn given(&self) -> BTreeSet<String> {
+        self.environment.union(&self.from_files).cloned().collect()
+    }
+}
 
 impl Stack {
     /// The names of all services.
@@ -158,6 +170,12 @@ pub(crate) fn parse(text: &str) -> Result<Stack> {
     }
     let mut variables = BTreeSet::new();
     collect_variables(&merged, &mut variables);
+    variables.extend(services.values().flat_map(|service| &service.uses).cloned());
+    for kind in ["secrets", "configs"] {
+        // Their content can come from a variable, whose name stands there without a `$`.
+        let all = merged[kind].as_object().into_iter().flatten();
+        variables.extend(all.filter_map(|(_, it)| it["environment"].as_str().map(str::to_owned)));
+    }
     let (volumes, networks) = (named(&merged["volumes"]), named(&merged["networks"]));
     let host_files = uses_host_files(&merged);
     Ok(Stack { name, services, variables, hash, volumes, networks, host_files })
@@ -183,22 +201,65 @@ fn parse_service(value: &Value) -> Result<Service> {
     let build = value.get("build").map(parse_build).transpose()?;
     let image = value["image"].as_str().map(str::to_owned);
     let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
-    let environment = match &value["environment"] {
-        Value::Object(map) => map.keys().cloned().collect(),
-        Value::Array(list) => {
-            let texts = list.iter().filter_map(Value::as_str);
-            texts.map(|text| text.split('=').next().unwrap_or(text).to_owned()).collect()
-        }
-        _ => BTreeSet::new(),
-    };
+    let environment = environment(&value["environment"]);
     let mut uses = BTreeSet::new();
     collect_variables(value, &mut uses);
+    uses.extend(without_value(&environment));
+    let environment = environment.into_keys().collect();
+    let env_files = env_files(&value["env_file"]);
     let bind = |mount: &Value| {
         let source = mount["source"].as_str().filter(|_| mount["type"] == "bind")?;
         (!source.starts_with('/')).then(|| normal(source))
     };
     let mounts = value["volumes"].as_array().into_iter().flatten().filter_map(bind).collect();
-    Ok(Service { image, build, facts, environment, uses, mounts, unchecked })
+    let from_files = BTreeSet::new();
+    let service = Service {
+        image,
+        build,
+        facts,
+        environment,
+        from_files,
+        uses,
+        env_files,
+        mounts,
+        unchecked,
+    };
+    Ok(service)
+}
+
+/// The names that a service gets, and whether each has a value in the file.
+fn environment(value: &Value) -> BTreeMap<String, bool> {
+    match value {
+        Value::Object(map) => {
+            map.iter().map(|(name, value)| (name.clone(), !value.is_null())).collect()
+        }
+        Value::Array(list) => {
+            let texts = list.iter().filter_map(Value::as_str);
+            let pair = |text: &str| match text.split_once('=') {
+                Some((name, _)) => (name.to_owned(), true),
+                None => (text.to_owned(), false),
+            };
+            texts.map(pair).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+fn without_value(environment: &BTreeMap<String, bool>) -> impl Iterator<Item = String> {
+    environment.iter().filter(|(_, has_value)| !**has_value).map(|(name, _)| name.clone())
+}
+
+/// The short form is a text or a list of texts, the long one has `path` and `required`. A path with
+/// a variable is compose's to resolve.
+fn env_files(value: &Value) -> BTreeMap<String, bool> {
+    let one = |value: &Value| {
+        let path = value.as_str().or(value["path"].as_str())?;
+        (!path.contains('$')).then(|| (normal(path), value["required"] != false))
+    };
+    match value {
+        Value::Array(list) => list.iter().filter_map(one).collect(),
+        other => one(other).into_iter().collect(),
+    }
 }
 
 fn check_facts(facts: &Facts) -> Result<()> {

@@ -29,14 +29,23 @@ impl Target {
     }
 }
 
-/// Variables by which the caller's shell could change what compose does.
-const STEERING: [&str; 6] = [
-    "COMPOSE_FILE",
-    "COMPOSE_PROJECT_NAME",
-    "COMPOSE_PROFILES",
+/// Variables by which the caller's shell could change what compose does, or how it says it.
+const STEERING: [&str; 15] = [
+    "COMPOSE_ANSI",
+    "COMPOSE_BAKE",
+    "COMPOSE_COMPATIBILITY",
+    "COMPOSE_DISABLE_ENV_FILE",
     "COMPOSE_ENV_FILES",
-    "COMPOSE_REMOVE_ORPHANS",
+    "COMPOSE_EXPERIMENTAL",
+    "COMPOSE_FILE",
+    "COMPOSE_IGNORE_ORPHANS",
     "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_PROGRESS",
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_REMOVE_ORPHANS",
+    "COMPOSE_STATUS_STDOUT",
+    "DOCKER_DEFAULT_PLATFORM",
 ];
 
 fn compose(sh: &Shell) -> Cmd<'_> {

@@ -1,5 +1,7 @@
 //! Law 7: no secret leaves. Not in argv, output, files of the checkout, image history or layers.
 
+use std::process::Command;
+
 use base64::Engine;
 
 use crate::dsl::{Project, docker, engine};
@@ -100,6 +102,129 @@ fn what_is_set_in_the_callers_shell_does_not_win_over_the_file() {
     project.xtask(&["start"]).succeeds();
     project.xtask(&["run", "printenv", "MODE"]).succeeds().prints("from-the-file");
     project.xtask(&["run", "printenv", "VERSION", "MAYBE"]).succeeds().prints("none\nnone\n");
+}
+
+/// Every way in which compose takes a value from its own environment: a name without a value, a
+/// variable in an `env_file`, the content of a secret or of a config.
+#[test]
+fn a_name_without_a_value_is_undeclared_and_never_taken_from_the_callers_shell() {
+    let mut project = Project::new();
+    project.variable("STRIPE_KEY", "sk_live_of_the_caller");
+    let undeclared = "the compose files use ${STRIPE_KEY}, which is neither in \
+                      environments/dev/.env.example nor in [variables]";
+    let image = "image: debian";
+    for (service, more, file) in [
+        ("environment: [STRIPE_KEY]", "", ""),
+        ("environment: {STRIPE_KEY: }", "", ""),
+        ("env_file: public.env", "", "STRIPE_KEY\n"),
+        ("env_file: [{path: public.env}]", "", "API=pre${STRIPE_KEY}post\n"),
+        ("secrets: [key]", "secrets: {key: {environment: STRIPE_KEY}}", ""),
+        ("configs: [key]", "configs: {key: {environment: STRIPE_KEY}}", ""),
+    ] {
+        let name = &project.name;
+        let text = format!("name: {name}\nservices:\n  app: {{{image}, {service}}}\n{more}\n");
+        project.file("docker/compose.yml", text).file("public.env", file);
+        project.xtask(&["env", "check", "dev"]).exits(1).says(undeclared);
+    }
+    project.compose(&[("app", "{image: debian, env_file: gone.env}")]);
+    let answer = project.xtask(&["env", "check", "dev"]).exits(1);
+    answer.says("service app: the env_file gone.env does not exist");
+}
+
+#[test]
+fn a_declared_name_has_the_value_of_the_projects_files_in_the_container() {
+    engine!();
+    let mut project = Project::with_stack();
+    project
+        .compose(&[(
+            "app",
+            "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, init: true, \
+             command: [sleep, infinity], stop_grace_period: 1s, environment: [KEY, OPTIONAL], \
+             env_file: [app/public.env], x-stevedore: {main: true}}",
+        )])
+        .file("app/public.env", "MADE=pre$KEY-post\n")
+        .file("environments/dev/.env.example", "KEY=required:\nOPTIONAL=optional:\n")
+        .dotenv("KEY=of-the-file\n");
+    for name in ["KEY", "OPTIONAL", "COMPOSE_COMPATIBILITY", "DOCKER_DEFAULT_PLATFORM"] {
+        project.variable(name, "1");
+    }
+    project.xtask(&["start"]).succeeds();
+    project.xtask(&["run", "printenv", "KEY"]).succeeds().prints("of-the-file\n");
+    project.xtask(&["run", "printenv", "MADE"]).succeeds().prints("preof-the-file-post\n");
+    project.xtask(&["run", "printenv", "OPTIONAL"]).exits(1);
+}
+
+/// A trial start has made-up secrets, by whatever way the service gets the real ones.
+#[test]
+fn a_trial_start_gets_no_secret_of_an_env_file() {
+    engine!();
+    let project = Project::with_stack();
+    project
+        .compose(&[(
+            "app",
+            "{build: {context: app, dockerfile: ../docker/app/Dockerfile}, init: true, \
+             entrypoint: [sh, -c, 'echo key $$KEY; sleep 99'], stop_grace_period: 1s, \
+             healthcheck: {test: 'false', interval: 200ms, retries: 2}, \
+             env_file: environments/prod/.env}",
+        )])
+        .file("environments/prod/.env.example", "KEY=required:secret\n")
+        .file("environments/prod/.env", "KEY=the-real-one\n")
+        .mode("environments/prod/.env", 0o600);
+    let answer = project.xtask(&["test", "--only", "smoke"]).exits(3).says("| key ");
+    assert!(!answer.stderr.contains("the-real-one"), "{}", answer.stderr);
+    project.file("more.env", "A=1\n");
+    let text = project.read("docker/compose.yml");
+    let both = text.replace(
+        "env_file: environments/prod/.env",
+        "env_file: [environments/prod/.env, more.env]",
+    );
+    project.file("docker/compose.yml", both);
+    let answer = project.xtask(&["test", "--only", "smoke"]).exits(3);
+    answer.says("service app gets the secrets of environments/prod/.env; list the variables");
+}
+
+/// A project without ignore files: neither git nor an image gets a secret.
+#[test]
+fn an_env_file_that_git_or_a_build_would_take_is_named() {
+    engine!();
+    let project = Project::with_stack();
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        let output = git.args(arguments).current_dir(project.root()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "--quiet"]);
+    project
+        .compose(&[(
+            "app",
+            "{build: {context: ., dockerfile: docker/app/Dockerfile}, init: true, command: [sleep, \
+             infinity], stop_grace_period: 1s, environment: {KEY: '${KEY}'}}",
+        )])
+        .file("environments/dev/.env.example", "KEY=generate:hex32\n");
+    let to_git = "git would add environments/dev/.env, which holds secrets; add the line \
+                  `/environments/*/.env` to .gitignore";
+    let to_build = "the build context of docker/app contains environments/dev/.env, which holds \
+                    secrets; add the line `environments/*/.env` to .dockerignore";
+    project.xtask(&["check"]).exits(3).says(to_git).says(to_build);
+    project.xtask(&["dev", "--detach"]).exits(1).says(to_git).says(to_build);
+    project.xtask(&["env", "check", "dev"]).exits(1).says(to_git).says(to_build);
+    project.xtask(&["doctor"]).exits(4).prints(to_git).prints(to_build);
+    project.file(".dockerignore", "environments/*/.env\n");
+    project.xtask(&["dev", "--detach"]).succeeds().says(to_git);
+    let image = project.reference("app");
+    let files =
+        docker(&["run", "--rm", "--network", "none", &image, "find", "/app", "-name", ".env"]);
+    assert_eq!(files, "");
+    git(&["add", "--all"]);
+    let staged = git(&["diff", "--cached", "--name-only"]);
+    assert!(!staged.contains(".stevedore"), "{staged}");
+    let tracked = project.xtask(&["env", "check", "dev"]).exits(1);
+    tracked
+        .says("git tracks environments/dev/.env")
+        .says("`git rm --cached environments/dev/.env`");
+    git(&["rm", "--quiet", "--cached", "environments/dev/.env"]);
+    project.file(".gitignore", "/environments/*/.env\n");
+    project.xtask(&["env", "check", "dev"]).succeeds();
 }
 
 #[test]

@@ -105,12 +105,34 @@ fn refuse_what_is_shared(starts: &[TrialStart<'_>]) -> Result<()> {
         let filled = parse(ctx.read(compose::filled_config(&ctx.sh, &target))?)?;
         let shown = parse(ctx.read(compose::config(&ctx.sh, files))?)?;
         problems.extend(outside::shared(&filled, &shown));
+        problems.extend(mixed_env_files(stack));
     }
     if problems.is_empty() {
         return Ok(());
     }
     let problems: Vec<String> = problems.into_iter().collect();
     Err(exit::problems("a trial start would touch what it does not own", &problems))
+}
+
+/// An environment's `.env`: a trial start has made-up values instead.
+fn is_secret(path: &str) -> bool {
+    path.starts_with("environments/") && path.ends_with("/.env")
+}
+
+/// Services whose real secrets can't be left out of a trial start, as problems: compose only takes
+/// all files under `env_file` away, or none.
+fn mixed_env_files(stack: &Stack) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, service) in &stack.services {
+        let secret = service.env_files.keys().find(|path| is_secret(path));
+        if let Some(secret) = secret.filter(|_| service.env_files.len() > 1) {
+            problems.push(format!(
+                "service {name} gets the secrets of {secret}; list the variables under \
+                 `environment:`, as `NAME: ${{NAME}}`"
+            ));
+        }
+    }
+    problems
 }
 
 /// A trial start with everything that compose needs.
@@ -123,7 +145,8 @@ struct Step<'c> {
 
 fn step<'c>(start: TrialStart<'c>, project: &str, overlay: PathBuf) -> Result<Step<'c>> {
     let TrialStart { ctx, facts, mut stack, ids, settings, files, only, failure } = start;
-    ctx.write_cache(&overlay, overlay_text(&stack, &ids, project)?.as_bytes())?;
+    let text = overlay_text(&facts, &stack, &ids, project, &settings)?;
+    ctx.write_cache(&overlay, text.as_bytes())?;
     let mut target = start::target(ctx, &facts, &stack, project.to_owned(), settings);
     target.files = [files, vec![overlay]].concat();
     // Only these are waited for.
@@ -132,10 +155,24 @@ fn step<'c>(start: TrialStart<'c>, project: &str, overlay: PathBuf) -> Result<St
 }
 
 /// Which image each service runs, and nothing that it would share with the real stack.
-fn overlay_text(stack: &Stack, ids: &BTreeMap<String, String>, project: &str) -> Result<String> {
+fn overlay_text(
+    facts: &Facts,
+    stack: &Stack,
+    ids: &BTreeMap<String, String>,
+    project: &str,
+    settings: &BTreeMap<String, String>,
+) -> Result<String> {
     let mut services = BTreeMap::new();
-    for name in stack.services.keys() {
+    for (name, found) in &stack.services {
         let mut service = json!({"restart": "no", "ports": RESET, "container_name": RESET});
+        if found.env_files.keys().any(|path| is_secret(path)) {
+            // Names that the service gets by `environment` too are filled in there.
+            let own = facts.schema.variables.keys().filter(|it| !found.environment.contains(*it));
+            let made_up: BTreeMap<&String, &String> =
+                own.filter_map(|name| settings.get_key_value(name)).collect();
+            service["env_file"] = RESET.into();
+            service["environment"] = json!(made_up);
+        }
         if let Some(id) = ids.get(name) {
             service["image"] = id.clone().into();
             service["pull_policy"] = "never".into();
