@@ -13,7 +13,7 @@ use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::dotenv::{self, Variables};
 use crate::project::environment::{self, Environment};
-use crate::project::schema::{self, Schema, Source};
+use crate::project::schema::{self, Schema, Source, holds_a_password, names_a_secret};
 use crate::project::stack::{self, Stack};
 use crate::project::{self, Project, env_file, image};
 use crate::tools::compose;
@@ -316,19 +316,16 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
     let facts = load(ctx, &flags.environment)?;
     let mut lines: BTreeMap<String, (String, &str)> = BTreeMap::new();
     for (name, value) in &facts.environment.variables {
-        lines.insert(name.clone(), (value.clone(), "environment.toml"));
+        let hidden = names_a_secret(name);
+        lines.insert(name.clone(), (shown(hidden, value), "environment.toml"));
     }
     let variables = match facts.dotenv_path().exists() {
         true => dotenv::load(&facts.dotenv_path(), &facts.dotenv_name())?,
         false => Variables::new(),
     };
     for (name, value) in &variables {
-        let shown = match (facts.schema.is_secret(name), value.reveal()) {
-            (_, "") => "(empty)".to_owned(),
-            (true, _) => "(secret)".to_owned(),
-            (false, value) => value.to_owned(),
-        };
-        lines.insert(name.clone(), (shown, ".env"));
+        let hidden = facts.schema.is_secret(name);
+        lines.insert(name.clone(), (shown(hidden, value.reveal()), ".env"));
     }
     for (name, port) in &facts.environment.ports {
         lines.insert(port_variable(name), (port.to_string(), "environment.toml [ports]"));
@@ -342,6 +339,15 @@ pub(crate) fn show(flags: EnvName, ctx: &Ctx) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A value for people to see.
+fn shown(hidden: bool, value: &str) -> String {
+    match value {
+        "" => "(empty)".into(),
+        value if hidden || holds_a_password(value) => "(secret)".into(),
+        value => value.to_owned(),
+    }
 }
 
 /// The variable by which compose files learn a published port.

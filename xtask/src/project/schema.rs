@@ -6,6 +6,9 @@
 //! | `required:` / `required:secret` | must be filled in by hand |
 //! | `optional:` / `optional:secret` | may be missing or empty |
 //! | anything else | the default that is copied; not a secret |
+//!
+//! A name that says secret (`API_KEY`, `SMTP_PASSWORD`) is one whatever its value looks like: it is
+//! never shown, and without a value it is `required:secret`.
 
 use std::collections::BTreeMap;
 
@@ -58,6 +61,12 @@ pub(crate) fn parse(text: &str) -> Result<Schema, Vec<Problem>> {
         };
         match source(values[name].reveal()) {
             Ok((source, secret)) => {
+                let says_so = names_a_secret(name);
+                let source = match source {
+                    Source::Default(value) if says_so && value.is_empty() => Source::Required,
+                    source => source,
+                };
+                let secret = secret || says_so;
                 variables.insert(name.to_owned(), Variable { source, secret, line });
             }
             Err(message) => problems.push(Problem { line, message }),
@@ -68,6 +77,67 @@ pub(crate) fn parse(text: &str) -> Result<Schema, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// Whether the name of a variable says that its value is a secret: `SECRET_KEY`, `DB_PASSWORD`,
+/// `TOKEN_GITHUB`, but not `TOKEN_TTL` or `SSH_KEY_PATH`, which are about one.
+pub(crate) fn names_a_secret(name: &str) -> bool {
+    const SECRETS: [&str; 14] = [
+        "APIKEY",
+        "CREDENTIAL",
+        "CREDENTIALS",
+        "CREDS",
+        "PASS",
+        "PASSPHRASE",
+        "PASSWD",
+        "PASSWORD",
+        "PASSWORDS",
+        "PWD",
+        "SECRET",
+        "SECRETS",
+        "TOKEN",
+        "TOKENS",
+    ];
+    const ABOUT_ONE: [&str; 25] = [
+        "AGE",
+        "ALGORITHM",
+        "COUNT",
+        "DAYS",
+        "DIR",
+        "ENABLED",
+        "EXPIRES",
+        "EXPIRY",
+        "FILE",
+        "HEADER",
+        "HOURS",
+        "ISSUER",
+        "LENGTH",
+        "LIFETIME",
+        "MAX",
+        "MIN",
+        "MINUTES",
+        "NAME",
+        "PATH",
+        "POLICY",
+        "REQUIRED",
+        "SECONDS",
+        "TIMEOUT",
+        "TTL",
+        "TYPE",
+    ];
+    let name = name.to_ascii_uppercase();
+    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
+    let Some((last, before)) = words.split_last() else { return false };
+    let is_url = ["URL", "URI", "ENDPOINT"].contains(last);
+    let is_key = *last == "KEY" && !before.contains(&"PUBLIC") && !before.is_empty();
+    is_key || !is_url && !ABOUT_ONE.contains(last) && words.iter().any(|it| SECRETS.contains(it))
+}
+
+/// Whether a value is an address with a password in it, such as `postgres://app:hunter2@db/app`.
+pub(crate) fn holds_a_password(value: &str) -> bool {
+    let Some((_, rest)) = value.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty())
 }
 
 fn source(value: &str) -> Result<(Source, bool), String> {
@@ -128,7 +198,11 @@ impl Schema {
                 Source::Optional => {}
                 Source::Default(value) if value.is_empty() => {}
                 Source::Required if empty => {
-                    problems.push(format!("{name} is required and has no value; set it"));
+                    let optional = match names_a_secret(name) {
+                        true => ", or write optional:secret in .env.example",
+                        false => "",
+                    };
+                    problems.push(format!("{name} is required and has no value; set it{optional}"));
                 }
                 _ if variables.contains_key(name) && empty => problems.push(format!(
                     "{name} is empty; give it a value, or remove its line and run `env init`"
@@ -148,5 +222,68 @@ impl Schema {
 
     pub(crate) fn is_secret(&self, name: &str) -> bool {
         self.variables.get(name).is_none_or(|variable| variable.secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_whether_its_value_is_a_secret() {
+        for name in [
+            "ENV_SECRET_KEY",
+            "SECRET",
+            "DB_PASSWORD",
+            "SMTP_PASS",
+            "PGPASSWORD_FOR_BACKUP_TOKEN",
+            "TOKEN_GITHUB",
+            "STRIPE_API_KEY",
+            "api_key",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_CREDENTIALS",
+            "APIKEY",
+        ] {
+            assert!(names_a_secret(name), "{name}");
+        }
+        for name in [
+            "KEY",
+            "MONKEY",
+            "KEYBOARD",
+            "TOKEN_TTL",
+            "PASSWORD_MIN_LENGTH",
+            "PASSWORD_RESET_URL",
+            "SSH_KEY_PATH",
+            "JWT_PUBLIC_KEY",
+            "SECRET_NAME",
+            "COMPASS",
+            "LOG_FORMAT",
+            "",
+        ] {
+            assert!(!names_a_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_one() {
+        for value in ["postgres://app:hunter2@db/app", "https://key@sentry.io/1", "redis://:p@r"] {
+            assert!(holds_a_password(value), "{value}");
+        }
+        for value in ["https://example.org/@me", "me@example.org", "a://@b", "http://h/?a=b@c"] {
+            assert!(!holds_a_password(value), "{value}");
+        }
+    }
+
+    /// Dockdj's own file, which comments that the key is required.
+    #[test]
+    fn an_empty_secret_is_required_and_an_empty_anything_else_is_not() {
+        let schema = parse("# required\nENV_SECRET_KEY=\nENV_CDN=\nOLD_TOKEN=optional:secret\n");
+        let variables = schema.unwrap().variables;
+        let found = |name: &str| (variables[name].source.clone(), variables[name].secret);
+        assert_eq!(found("ENV_SECRET_KEY"), (Source::Required, true));
+        assert_eq!(found("ENV_CDN"), (Source::Default(String::new()), false));
+        assert_eq!(found("OLD_TOKEN"), (Source::Optional, true));
+        let copied = parse("DB_PASSWORD=postgres\n").unwrap().variables["DB_PASSWORD"].clone();
+        assert_eq!((copied.source, copied.secret), (Source::Default("postgres".into()), true));
     }
 }

@@ -75,6 +75,14 @@ fn assert_bundle_tells_nothing(bytes: Vec<u8>) {
     }
 }
 
+/// What the local Elastic Beanstalk runs beside prod.
+fn attached(ward: &Ward) -> Vec<u8> {
+    let directory = ward.shop.project.path(".stevedore/beanstalk-attached");
+    let mut files = std::fs::read_dir(directory).unwrap().flatten();
+    let file = files.find(|it| it.path().extension().is_some_and(|it| it == "json")).unwrap();
+    std::fs::read(file.path()).unwrap()
+}
+
 #[test]
 fn a_secret_on_its_way_to_production_and_back_is_told_to_nobody() {
     engine!();
@@ -94,6 +102,14 @@ fn a_secret_on_its_way_to_production_and_back_is_told_to_nobody() {
     run(&ward, &["--dry-run", "deploy", "1.0.0"], 0);
     run(&ward, &deploy("1.0.0"), 0);
     assert_eq!(ward.page("prod"), format!("200 1.0.0 {TOKEN} one"));
+
+    // From a clone without `.env`: what runs keeps its values, and nothing is made up.
+    let attached = attached(&ward);
+    std::fs::remove_file(ward.shop.project.path("environments/prod/.env")).unwrap();
+    run(&ward, &deploy("1.1.0"), 0);
+    assert!(!ward.shop.project.path("environments/prod/.env").exists());
+    assert_eq!(ward.page("prod"), format!("200 1.1.0 {TOKEN} two"));
+    assert_eq!(self::attached(&ward), attached, "the store keeps its password");
 
     // Killed before the service keeps the settings, and before it changes them.
     secrets(&ward, OTHER);
@@ -116,7 +132,7 @@ fn a_secret_on_its_way_to_production_and_back_is_told_to_nobody() {
 
     run(&ward, &deploy("1.2.0"), 1);
     run(&ward, &["rollback", "--yes", "--settle", "6"], 0);
-    run(&ward, &["rollback", "--yes", "--settle", "6"], 0);
+    run(&ward, &["rollback", "--to", "1.0.0", "--yes", "--settle", "6"], 0);
     assert_eq!(ward.page("prod"), format!("200 1.0.0 {TOKEN} one"));
     run(&ward, &["--json", "status", "prod", "--drift"], 0);
     run(&ward, &["diff", "1.0.0", "1.1.0"], 0);

@@ -250,7 +250,8 @@ fn compose_reads_every_accepted_value_as_we_do() {
         "a'b'c",
         "[1, 2]",
         "#",
-        "http://u:p@h:1/p?q=1&r=2#f",
+        "http://h:1/p?q=1&r=2#f",
+        "u:p@h:1/p?q=1&r=2#f",
         "100%",
         "~",
         "^",
@@ -289,4 +290,31 @@ fn compose_reads_every_accepted_value_as_we_do() {
         assert_eq!(ours, expected, "value {value:?}");
         assert_eq!(theirs, value);
     }
+}
+
+/// Dockdj's `.env.example` leaves the key empty under a comment that it is required.
+#[test]
+fn a_key_whose_name_says_secret_is_asked_for_and_never_shown() {
+    let project = Project::new();
+    let variables = "ENV_SECRET_KEY: '${ENV_SECRET_KEY}', DB: '${DATABASE_URL}', T: '${API_TOKEN}'";
+    let app = format!("{{image: debian, environment: {{{variables}}}}}");
+    project
+        .compose(&[("app", &app)])
+        .file("environments/dev/.env.example", "# required\nENV_SECRET_KEY=\nDATABASE_URL=x\n")
+        .file("environments/dev/environment.toml", "[variables]\nAPI_TOKEN = \"hunter2\"\n")
+        .dotenv("ENV_SECRET_KEY=\nDATABASE_URL=postgres://app:hunter2@db/app\n");
+    let empty = "ENV_SECRET_KEY is required and has no value; set it, or write optional:secret in \
+                 .env.example";
+    project.xtask(&["env", "check", "dev"]).exits(1).says(empty);
+    project.dotenv("ENV_SECRET_KEY=hunter2\nDATABASE_URL=postgres://app:hunter2@db/app\n");
+    project.xtask(&["env", "check", "dev"]).succeeds();
+    let shown = project.xtask(&["env", "show", "dev"]).succeeds();
+    expect_test::expect![[r"
+        API_TOKEN=(secret)  # environment.toml
+        DATABASE_URL=(secret)  # .env
+        ENV_SECRET_KEY=(secret)  # .env
+    "]]
+    .assert_eq(&shown.stdout);
+    let json = project.xtask(&["--json", "env", "show", "dev"]).succeeds();
+    assert!(!json.stdout.contains("hunter2"), "{}", json.stdout);
 }

@@ -59,7 +59,8 @@ pub(crate) fn deploy(
     }
     let mut problems = images(ctx, &bundle.record, &bundle.images)?;
     problems.extend(data::problems(ctx, &ledger.log, &bundle.record)?);
-    let values = settings::values(ctx, &ledger.environment, service.local)?;
+    let is_new = service.local && environment.is_none();
+    let values = settings::values(ctx, &ledger.environment, is_new)?;
     let name = &ledger.environment;
     let wanted = settings::wanted(bundle, name, &values, &now, service.local, &mut problems);
     let creation = environment.is_none().then(|| bundle.target.platform_branch.to_string());
@@ -105,7 +106,7 @@ pub(crate) fn deploy(
         change,
         environment,
         creation,
-        attached: attached(service, bundle, &values),
+        attached: attached(ctx, service, bundle, &values, !is_new),
         turn,
     })))
 }
@@ -241,11 +242,29 @@ fn no_environment(service: &Service<'_>) -> String {
     )
 }
 
-/// What a local environment has beside it.
-fn attached(service: &Service<'_>, bundle: &Bundle, values: &Variables) -> Option<Value> {
+/// What a local environment has beside it. Nothing where what runs has to stay as it is: without the
+/// secrets that its data know, it would be started again with others.
+fn attached(
+    ctx: &Ctx,
+    service: &Service<'_>,
+    bundle: &Bundle,
+    values: &Variables,
+    exists: bool,
+) -> Option<Value> {
     let attached = bundle.attached.as_ref().filter(|_| service.local)?;
     let public = bundle.variables.iter().map(|(name, it)| (name.clone(), Secret::new(it)));
-    let all = public.chain(values.iter().map(|(name, it)| (name.clone(), it.clone()))).collect();
+    let mut all = settings::defaults(&bundle.schema);
+    all.extend(public);
+    all.extend(values.clone());
+    let missing = settings::missing(attached, &all);
+    if exists && !missing.is_empty() {
+        let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+        ctx.say(format_args!(
+            "the attached services stay as they are: this checkout has no {}",
+            missing.join(", ")
+        ));
+        return None;
+    }
     Some(filled(attached, &all))
 }
 

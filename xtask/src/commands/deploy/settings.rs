@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use fingerprint::sha256;
+use serde_json::Value;
 
 use super::service::Change;
 use crate::commands::bundle::Bundle;
@@ -15,7 +16,7 @@ use crate::ctx::Ctx;
 use crate::project::beanstalk::PlatformBranch;
 use crate::project::dotenv::{self, Variables};
 use crate::project::schema::{Schema, Source, Variable};
-use crate::project::substitute::substitute;
+use crate::project::substitute::{self, substitute};
 use crate::release::deployment::{self, Deployment, Kind};
 use crate::secret::Secret;
 use crate::tools::aws::{PROPERTIES, Properties, REFERENCES};
@@ -44,10 +45,11 @@ impl Wanted {
     }
 }
 
-/// The values of `.env`; made first where the environment is on this machine.
-pub(crate) fn values(ctx: &Ctx, environment: &str, local: bool) -> Result<Variables> {
+/// The values of `.env`. `is_new` makes it first, for an environment that does not exist yet: a
+/// running one has values already, which its data know, and made-up ones would take their place.
+pub(crate) fn values(ctx: &Ctx, environment: &str, is_new: bool) -> Result<Variables> {
     let facts = env::load(ctx, environment)?;
-    if local {
+    if is_new {
         env::ensure(ctx, &facts)?;
     }
     match facts.dotenv_path().exists() {
@@ -87,9 +89,13 @@ pub(crate) fn wanted(
         let missing: Vec<&str> =
             absent.iter().filter(|it| is_needed(bundle, it)).map(|it| it.as_str()).collect();
         if !missing.is_empty() {
+            let next = match now.is_empty() {
+                true => format!("`cargo xtask env init {environment}` makes what can be made"),
+                // Made-up values would not be those that its data know.
+                false => "copy it from where it was deployed before".to_owned(),
+            };
             problems.push(format!(
-                "{name} needs {} of environments/{environment}/.env; `cargo xtask env init \
-                 {environment}` makes what can be made",
+                "{name} needs {} of environments/{environment}/.env; {next}",
                 missing.join(" and "),
             ));
             continue;
@@ -130,8 +136,21 @@ pub(crate) fn wanted(
     }
 }
 
+/// The variables that a definition uses and that have no value.
+pub(super) fn missing(definition: &Value, values: &Variables) -> BTreeSet<String> {
+    match definition {
+        Value::String(text) => {
+            let names = substitute::names(text).unwrap_or_default();
+            names.into_iter().filter(|name| !values.contains_key(name)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(|it| missing(it, values)).collect(),
+        Value::Object(fields) => fields.values().flat_map(|it| missing(it, values)).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
 /// What variables are where nobody gives them a value.
-fn defaults(schema: &Schema) -> Variables {
+pub(super) fn defaults(schema: &Schema) -> Variables {
     let default = |(name, variable): (&String, &Variable)| match &variable.source {
         Source::Default(value) => Some((name.clone(), Secret::new(value.clone()))),
         Source::Optional => Some((name.clone(), Secret::new(""))),
