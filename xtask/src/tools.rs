@@ -16,6 +16,7 @@ pub(crate) mod compose;
 pub(crate) mod curl;
 pub(crate) mod docker;
 pub(crate) mod docker_config;
+pub(crate) mod docker_container;
 pub(crate) mod docker_volume;
 pub(crate) mod eb;
 pub(crate) mod getent;

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 
-use super::start::{self, Progress, Stage};
+use super::start::answers::{self, Pages, Step};
+use super::start::startup::{self, Startup};
+use super::start::verdict::Verdict;
+use super::start::{self, Stage};
 use super::{doctor, env, procfile};
 use crate::cli::{Dev, Engine};
 use crate::ctx::Ctx;
@@ -32,6 +35,8 @@ use live::Live;
 use status_line::StatusLine;
 
 pub(crate) const ENVIRONMENT: &str = "dev";
+/// One page has to begin within this time; the log waits meanwhile.
+const PAGE_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Dev {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -149,7 +154,7 @@ fn show(
     ran_before: bool,
     outage: &Outage,
 ) -> Result<()> {
-    let mut ready = Ready { next: Instant::now(), done: false };
+    let mut ready = Ready::new();
     let mut beside = || {
         line.look();
         ready.look(ctx, stage, flags, line)
@@ -160,7 +165,10 @@ fn show(
     let mut lines = Lines { follow: true, tail: Some(20), ..Lines::default() };
     let mut cmd = match ran_before {
         true => {
-            ctx.run(compose::up_detached(sh, target, &[]))?;
+            let failed = Startup::new(ctx, stage, &[])?.up(&[])?;
+            if !failed.is_empty() {
+                return Err(start::explain_failure(ctx, stage, &failed));
+            }
             compose::logs(sh, target, &lines, &[])
         }
         false => compose::up(sh, target),
@@ -190,32 +198,68 @@ fn refuse_host(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// Looks for health now and then, and says once where the app answers.
+/// Looks for the verdict now and then, and says once where the app answers.
 struct Ready {
     next: Instant,
+    told: Instant,
     done: bool,
+    /// From when all is ready until the page answers.
+    pages: Option<Pages<'static>>,
+    is_late: bool,
 }
 
 impl Ready {
+    fn new() -> Ready {
+        let now = Instant::now();
+        Ready { next: now, told: now, done: false, pages: None, is_late: false }
+    }
+
     fn look(&mut self, ctx: &Ctx, stage: &Stage, flags: &Dev, line: &StatusLine) -> Result<()> {
         if self.done || Instant::now() < self.next {
             return Ok(());
         }
-        match start::look(ctx, stage)? {
-            Progress::Healthy => {
-                self.done = true;
+        match startup::look(ctx, stage, false)? {
+            Verdict::Ready => {
                 let port = stage.facts.environment.main_port();
-                start::announce(ctx, ENVIRONMENT, port)?;
-                line.answers(port);
-                open_page(ctx, flags.open, port)?;
+                self.done = self.answers(ctx, stage, port)?;
+                if self.done {
+                    line.answers(port);
+                    open_page(ctx, flags.open, port)?;
+                }
             }
-            Progress::Failed(problems) => {
-                return Err(start::explain_failure(ctx, stage, &problems));
+            Verdict::Failed(failed) => return Err(start::explain_failure(ctx, stage, &failed)),
+            Verdict::Waiting(waiting) => {
+                if self.told.elapsed() > startup::TELL_INTERVAL && !ctx.has_line() {
+                    self.told = Instant::now();
+                    ctx.say(startup::waiting_for(&waiting));
+                }
             }
-            Progress::Waiting(_) => {}
         }
         self.next = Instant::now() + Duration::from_millis(500);
         Ok(())
+    }
+
+    /// Whether the page answers, which is said; that it is late is said once.
+    fn answers(&mut self, ctx: &Ctx, stage: &Stage, port: Option<u16>) -> Result<bool> {
+        if let Some(port) = port {
+            if !answers::is_published(ctx, stage, port)? {
+                ctx.say(format_args!("{ENVIRONMENT} runs; no service publishes port {port}"));
+                return Ok(true);
+            }
+            let pages = self.pages.get_or_insert_with(|| Pages::new([port].into(), None));
+            match pages.step(ctx, stage, PAGE_DEADLINE)? {
+                Step::Answers => {}
+                Step::Waiting => return Ok(false),
+                Step::Late(port, answer) => {
+                    if !std::mem::replace(&mut self.is_late, true) {
+                        ctx.warn(answers::late(ENVIRONMENT, port, answer));
+                    }
+                    return Ok(false);
+                }
+            }
+        }
+        start::announce(ctx, ENVIRONMENT, port)?;
+        Ok(true)
     }
 }
 

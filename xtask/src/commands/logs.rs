@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{dev, env, procfile, start};
+use super::{dev, procfile, start};
 use crate::cli::Logs;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -32,15 +32,16 @@ impl Logs {
             let mut tell = |line: &str| tell_of_process(ctx, line);
             return dev::host_logs(ctx, &self.environment, &self.services, tail, follow, &mut tell);
         }
-        let stage = start::existing(ctx, &self.environment)?;
-        env::check_services(&stage.stack, &self.services)?;
+        let existing = start::existing(ctx, &self.environment)?;
+        existing.check_services(ctx, &self.services)?;
         let lines = Lines {
             follow: !self.no_follow,
             tail: self.tail.or(self.since.is_none().then_some(TAIL)),
             since: self.since,
             parsed: ctx.json,
+            plain: false,
         };
-        let cmd = compose::logs(&ctx.sh, &stage.target, &lines, &self.services);
+        let cmd = compose::logs(&ctx.sh, &existing.target, &lines, &self.services);
         match ctx.json {
             true => ctx.run_lines(cmd, &mut |line| tell(ctx, line)),
             false => ctx.run_shown(cmd, &mut || Ok(())),

@@ -1,43 +1,69 @@
 //! `restart`: services again, with the images and settings of now.
+//!
+//! A page that answered before answers afterwards, or the command fails and names it.
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::{env, procfile, start};
+use super::start::startup::Startup;
+use super::start::{self, Stage, answers, page};
+use super::{env, procfile};
 use crate::cli::Restart;
 use crate::ctx::Ctx;
 use crate::exit;
-use crate::tools::compose;
+use crate::tools::docker_container::Container;
 
 impl Restart {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        if procfile::ask_restart(ctx, &self.environment, &self.services)? {
+        let name = &self.environment;
+        if procfile::ask_restart(ctx, name, &self.services)? {
             return Ok(());
         }
-        let before = start::existing(ctx, &self.environment)?;
-        env::check_services(&before.stack, &self.services)?;
-        let running = start::containers(ctx, &before)?;
+        let before = start::existing(ctx, name)?;
+        let running = start::containers(ctx, &before.target.project)?;
+        let (stack, _) = before.with_files()?;
+        env::check_services(&stack, &self.services)?;
         if running.is_empty() {
             return Err(exit::missing(format!(
-                "{name} does not run; start it with `cargo xtask start {name}`",
-                name = self.environment
+                "{name} does not run; start it with `cargo xtask start {name}`"
             )));
         }
+        let published: BTreeSet<u16> = running.iter().flat_map(Container::published).collect();
+        let answered = page::answering(&published, answers::PAGE_DEADLINE);
         // Keep the port that `--port` may have chosen: the containers know it.
-        let stage = start::prepare(ctx, &self.environment, published_port(&running))?;
-        start::up(ctx, &stage, &self.services)?;
-        ctx.run(compose::restart(&ctx.sh, &stage.target, &self.services))?;
+        let port = published.first().copied().filter(|_| published.len() == 1);
+        let stage = start::prepare(ctx, name, port)?;
+        let named: BTreeSet<String> = match self.services.is_empty() {
+            true => stage.stack.names(),
+            false => self.services.iter().cloned().collect(),
+        };
+        let restarted = stage.stack.restarted_with(&named);
+        restart(ctx, &stage, &self.services, &restarted)?;
         if ctx.dry_run {
             return Ok(());
         }
-        start::wait_until_healthy(ctx, &stage)?;
-        start::announce(ctx, &self.environment, stage.facts.environment.main_port())
+        let now = start::containers(ctx, &stage.target.project)?;
+        let published: BTreeSet<u16> = now.iter().flat_map(Container::published).collect();
+        let expected = answered.intersection(&published).copied().collect();
+        answers::wait_for(ctx, &stage, &expected, Some(&restarted))?;
+        answers::announce_page(ctx, &stage, Some(&restarted))
     }
 }
 
-/// The port of 127.0.0.1 on which the running environment answers, when it is one port only.
-fn published_port(containers: &[compose::Container]) -> Option<u16> {
-    let ports: std::collections::BTreeSet<u16> =
-        containers.iter().flat_map(compose::Container::published).collect();
-    let mut ports = ports.into_iter();
-    ports.next().filter(|_| ports.next().is_none())
+fn restart(
+    ctx: &Ctx,
+    stage: &Stage,
+    services: &[String],
+    restarted: &BTreeSet<String>,
+) -> Result<()> {
+    let mut startup = Startup::new(ctx, stage, services)?;
+    let mut failed = startup.up(services)?;
+    if failed.is_empty() {
+        answers::restart_in_order(ctx, stage, restarted)?;
+        if !ctx.dry_run {
+            failed = startup.until_ready(None)?;
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(start::explain_failure(ctx, stage, &failed)) }
 }

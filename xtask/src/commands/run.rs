@@ -12,10 +12,10 @@ use crate::tools::compose;
 
 impl Run {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
-        let stage = start::existing(ctx, &self.environment)?;
-        let service = env::service_or_main(&stage.stack, self.service)?;
-        shell::require_running(ctx, &stage, &service)?;
+        let (stack, target) = start::existing(ctx, &self.environment)?.with_files()?;
+        let service = env::service_or_main(&stack, self.service)?;
+        shell::require_running(ctx, &self.environment, &target.project, &service)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        ctx.run_interactive(compose::run(&ctx.sh, &stage.target, &service, terminal, &self.command))
+        ctx.run_interactive(compose::run(&ctx.sh, &target, &service, terminal, &self.command))
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use anyhow::Result;
 
 use super::env;
-use super::start::{self, Stage};
+use super::start;
 use crate::cli::Shell;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -13,23 +13,31 @@ use crate::tools::compose;
 
 impl Shell {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
-        let stage = start::existing(ctx, &self.environment)?;
-        let service = env::service_or_main(&stage.stack, self.service)?;
-        require_running(ctx, &stage, &service)?;
+        let name = &self.environment;
+        let existing = start::existing(ctx, name)?;
+        let service = match (&existing.stack, self.service) {
+            (Some(stack), named) => env::service_or_main(stack, named)?,
+            (None, Some(named)) => named,
+            (None, None) => return Err(existing.with_files().map(drop).unwrap_err()),
+        };
+        require_running(ctx, name, &existing.target.project, &service)?;
         let terminal = std::io::stdin().is_terminal();
-        ctx.run_interactive(compose::shell(&ctx.sh, &stage.target, &service, terminal))
+        ctx.run_interactive(compose::shell(&ctx.sh, &existing.target, &service, terminal))
     }
 }
 
 /// Refuses when a service does not run, and says what to type.
-pub(crate) fn require_running(ctx: &Ctx, stage: &Stage, service: &str) -> Result<()> {
-    let containers = start::containers(ctx, stage)?;
-    let runs = |c: &compose::Container| c.service == service && c.state == "running";
-    if containers.iter().any(runs) {
+pub(crate) fn require_running(
+    ctx: &Ctx,
+    environment: &str,
+    project: &str,
+    service: &str,
+) -> Result<()> {
+    let containers = start::containers(ctx, project)?;
+    if containers.iter().any(|it| it.service() == service && it.state.status == "running") {
         return Ok(());
     }
-    let name = &stage.facts.name;
     Err(exit::missing(format!(
-        "{service} does not run in {name}; start it with `cargo xtask start {name}`"
+        "{service} does not run in {environment}; start it with `cargo xtask start {environment}`"
     )))
 }

@@ -1,9 +1,9 @@
 //! `start`: an environment in the background, healthy before the command returns.
 //!
-//! Settings, images, ports, then compose, then health; `dev` and `restart` share the steps.
+//! Settings, images, ports, then compose, then the verdict; `dev` and `restart` share the steps.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Result;
 use fingerprint::{sha256, short};
@@ -21,20 +21,30 @@ use crate::project::image::{self, Recipe, recipes};
 use crate::project::lock;
 use crate::project::stack::Stack;
 use crate::tools::compose::{self, Lines, Target};
-use crate::tools::{docker, git};
+use crate::tools::docker_container::{self, Container};
+use crate::tools::git;
 
+pub(crate) mod answers;
 mod checkout;
+mod existing;
+pub(crate) mod page;
+pub(crate) mod startup;
+pub(crate) mod verdict;
 pub(crate) use checkout::is_elsewhere;
+pub(crate) use existing::{Existing, existing};
+use startup::Startup;
+use verdict::Finding;
 
-/// What compose writes on everything that it makes: its project, its service, and the directory
-/// that they belong to.
+/// What compose writes on everything that it makes: its project, and the directory that it belongs
+/// to.
 pub(crate) const LABEL_PROJECT: &str = "com.docker.compose.project";
-const LABEL_SERVICE: &str = "com.docker.compose.service";
 pub(crate) const LABEL_HOME: &str = "com.docker.compose.project.working_dir";
 /// On every container: which environment it belongs to.
 pub(crate) const LABEL_ENVIRONMENT: &str = "dev.stevedore.environment";
-/// Longest wait for health: a first start may compile the app.
-const HEALTHY: Duration = Duration::from_secs(15 * 60);
+/// Compose 2.26 writes it before each line of a log, into pipes too.
+const CLEAR_LINE: &str = "\u{1b}[2K";
+/// Lines of the log of a service that failed.
+const LOG_TAIL: u32 = 20;
 
 impl Start {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -42,30 +52,27 @@ impl Start {
     }
 }
 
-/// Starts an environment and comes back when it is healthy.
+/// Starts an environment and comes back when it is ready and answers.
 pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     let stage = prepare(ctx, name, port)?;
-    up(ctx, &stage, &[])?;
+    bring_up(ctx, &stage)?;
     if !ctx.dry_run {
-        wait_until_healthy(ctx, &stage)?;
-        announce(ctx, name, stage.facts.environment.main_port())?;
+        answers::announce_page(ctx, &stage, None)?;
     }
     Ok(stage)
 }
 
-/// Starts services in the background. Compose waits for what they depend on and says little when
-/// that fails; what failed and its log are our part.
-pub(crate) fn up(ctx: &Ctx, stage: &Stage, services: &[String]) -> Result<()> {
-    let bar = ctx.spinner(format!("starting {}", stage.facts.name));
-    let started = ctx.run(compose::up_detached(&ctx.sh, &stage.target, services));
-    bar.finish_and_clear();
-    let Err(error) = started else { return Ok(()) };
-    match look(ctx, stage) {
-        Ok(Progress::Failed(problems)) if exit::code(&error) == exit::FAILED => {
-            Err(explain_failure(ctx, stage, &problems))
-        }
-        _ => Err(error),
-    }
+/// Starts a stack and waits until it is ready; a failure shows the log of what failed.
+pub(crate) fn bring_up(ctx: &Ctx, stage: &Stage) -> Result<()> {
+    let failed = try_up(ctx, stage, &[])?;
+    if failed.is_empty() { Ok(()) } else { Err(explain_failure(ctx, stage, &failed)) }
+}
+
+/// Starts services, all when none is named, and waits until the stack is ready: what has failed.
+pub(crate) fn try_up(ctx: &Ctx, stage: &Stage, services: &[String]) -> Result<Vec<Finding>> {
+    let mut startup = Startup::new(ctx, stage, services)?;
+    let failed = startup.up(services)?;
+    if !failed.is_empty() || ctx.dry_run { Ok(failed) } else { startup.until_ready(None) }
 }
 
 /// An environment with its settings and images, ready to be started.
@@ -117,19 +124,6 @@ pub(crate) fn prepare_again(
     let plan = build::build(ctx, &mut request, Cache::Off)?;
     let Request { facts, stack, .. } = request;
     target.files.push(write_images(ctx, &facts, &stack, &plan)?);
-    Ok(Stage { facts, stack, target })
-}
-
-/// The running (or stopped) stack of an environment: no image is looked at or built.
-pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Stage> {
-    let facts = env::load(ctx, name)?;
-    doctor::require_engine(ctx)?;
-    let stack = env::load_stack(ctx, &facts)?;
-    // What runs can be looked at and ended whatever has become of the settings since.
-    let settings = env::settings(ctx, &facts).unwrap_or_default();
-    let project = checkout::known(ctx, &project_name(&facts, &stack))?;
-    let mut target = target(ctx, &facts, &stack, project, settings);
-    target.files.extend(Some(images_path(ctx, &facts)).filter(|path| path.exists()));
     Ok(Stage { facts, stack, target })
 }
 
@@ -225,112 +219,62 @@ fn choose_ports(ctx: &Ctx, facts: &mut Facts, project: &str, is_fixed: bool) -> 
     if problems.is_empty() { Ok(()) } else { Err(exit::problems("can't publish", &problems)) }
 }
 
-/// Where each service stands on its way to health.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    Healthy,
-    /// The services that are not ready yet.
-    Waiting(Vec<String>),
-    /// What went wrong, a service each.
-    Failed(Vec<String>),
-}
-
-/// Judges the containers of a stack; a service that runs once is done with exit code 0.
-pub(crate) fn progress(stack: &Stack, containers: &[compose::Container]) -> Progress {
-    let mut waiting = Vec::new();
-    let mut failed = Vec::new();
-    for (name, service) in &stack.services {
-        let Some(container) = containers.iter().find(|container| container.service == *name) else {
-            waiting.push(name.clone());
-            continue;
-        };
-        match (container.state.as_str(), container.health.as_str()) {
-            ("exited", _) if service.facts.once && container.exit_code == 0 => {}
-            ("exited" | "dead", _) => {
-                failed.push(format!("{name} ended with exit code {}", container.exit_code));
-            }
-            ("running", "unhealthy") => failed.push(format!("{name} is unhealthy")),
-            ("running", "healthy") => {}
-            ("running", _) if service.unchecked && !service.facts.once => {}
-            _ => waiting.push(name.clone()),
-        }
-    }
-    match (failed.is_empty(), waiting.is_empty()) {
-        (false, _) => Progress::Failed(failed),
-        (true, true) => Progress::Healthy,
-        (true, false) => Progress::Waiting(waiting),
-    }
-}
-
 /// The containers of a stack's services, running or not.
-pub(crate) fn containers(ctx: &Ctx, stage: &Stage) -> Result<Vec<compose::Container>> {
-    compose::parse_ps(&ctx.read(compose::ps(&ctx.sh, &stage.target))?)
+pub(crate) fn containers(ctx: &Ctx, project: &str) -> Result<Vec<Container>> {
+    labelled(ctx, LABEL_PROJECT, project)
+}
+
+/// The containers with a label, as the engine describes them; one-off commands are left out.
+fn labelled(ctx: &Ctx, label: &str, value: &str) -> Result<Vec<Container>> {
+    let listed = ctx.read(docker_container::list(&ctx.sh, label, value))?;
+    let listed = docker_container::parse_list(&listed)?;
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<String> = listed.iter().map(|it| it.id.clone()).collect();
+    let cmd = docker_container::inspect(&ctx.sh, &ids);
+    let shown = cmd.to_string();
+    let answer = ctx.ask(cmd, QUESTION)?;
+    // One may be gone since it was listed.
+    let stdout = match docker_container::lacks_containers(&answer.stderr) {
+        true => answer.stdout,
+        false => answer.success(&shown)?,
+    };
+    docker_container::parse(&stdout, &listed)
 }
 
 /// Whether any service of the stack runs; those that do their work and end do not count.
 pub(crate) fn runs(ctx: &Ctx, stage: &Stage) -> Result<bool> {
-    let answer = ctx.read(docker::containers_of_project(&ctx.sh, &stage.target.project))?;
     let lasting =
         |name: &str| stage.stack.services.get(name).is_some_and(|service| !service.facts.once);
-    let up = |container: &docker::Container| {
-        matches!(container.state.as_str(), "running" | "restarting")
-            && container.label(LABEL_SERVICE).is_some_and(lasting)
+    let is_up = |it: &Container| {
+        matches!(it.state.status.as_str(), "running" | "restarting") && lasting(it.service())
     };
-    Ok(docker::parse_containers(&answer)?.iter().any(up))
+    Ok(containers(ctx, &stage.target.project)?.iter().any(is_up))
 }
 
-pub(crate) fn look(ctx: &Ctx, stage: &Stage) -> Result<Progress> {
-    Ok(progress(&stage.stack, &containers(ctx, stage)?))
-}
-
-/// Waits for health; a failure shows the log of what failed.
-pub(crate) fn wait_until_healthy(ctx: &Ctx, stage: &Stage) -> Result<()> {
-    let problems = until_healthy(ctx, stage)?;
-    if problems.is_empty() { Ok(()) } else { Err(explain_failure(ctx, stage, &problems)) }
-}
-
-/// Waits until every service is healthy, or one is not going to be: what went wrong.
-pub(crate) fn until_healthy(ctx: &Ctx, stage: &Stage) -> Result<Vec<String>> {
-    let started = Instant::now();
-    let bar = ctx.spinner("waiting for health".into());
-    let problems = loop {
-        match look(ctx, stage)? {
-            Progress::Healthy => break Vec::new(),
-            Progress::Failed(problems) => break problems,
-            Progress::Waiting(services) if started.elapsed() > HEALTHY => {
-                break vec![format!("{} never became healthy", services.join(", "))];
-            }
-            Progress::Waiting(services) => {
-                bar.set_message(format!("waiting for {}", services.join(", ")));
-            }
-        }
-        if ctx.interrupted() {
-            return Err(exit::interrupted());
-        }
-        std::thread::sleep(Duration::from_millis(300));
-    };
-    bar.finish_and_clear();
-    Ok(problems)
-}
-
-/// The last lines of the logs of the services that problems begin with.
-pub(crate) fn log_of(ctx: &Ctx, stage: &Stage, problems: &[String]) -> String {
-    let named = |service: &&String| {
-        problems.iter().any(|problem| problem.split(' ').next() == Some(service.as_str()))
-    };
-    let services: Vec<String> = stage.stack.services.keys().filter(named).cloned().collect();
-    let lines = Lines { tail: Some(20), ..Lines::default() };
-    let log = ctx.ask(compose::logs(&ctx.sh, &stage.target, &lines, &services), QUESTION);
+/// The last lines of the logs of the services that failed.
+pub(crate) fn log_of(ctx: &Ctx, stage: &Stage, failed: &[Finding]) -> String {
+    let services: BTreeSet<String> = failed.iter().map(|finding| finding.service.clone()).collect();
+    let services: Vec<String> = services.into_iter().collect();
+    let lines = Lines { tail: Some(LOG_TAIL), plain: true, ..Lines::default() };
+    let target = stage.target.by_name();
+    let log = ctx.ask(compose::logs(&ctx.sh, &target, &lines, &services), QUESTION);
     let log = log.map(|answer| answer.stdout).unwrap_or_default();
-    log.lines().map(|line| format!("\n  {line}")).collect()
+    log.lines().map(|line| format!("\n    {}", line.trim_start_matches(CLEAR_LINE))).collect()
 }
 
-/// The problems with the last lines of each failed service's log.
-pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, problems: &[String]) -> anyhow::Error {
+/// What failed, and then the last lines of each failed service's log.
+pub(crate) fn explain_failure(ctx: &Ctx, stage: &Stage, failed: &[Finding]) -> anyhow::Error {
     let name = &stage.facts.name;
-    let log = log_of(ctx, stage, problems);
+    let log = log_of(ctx, stage, failed);
     let next = format!("see `cargo xtask logs {name}`, and end it with `cargo xtask stop {name}`");
-    exit::problems(&format!("{name} did not start"), &[problems, &[next]].concat()).context(log)
+    let mut problems: Vec<String> = failed.iter().map(|finding| finding.text.clone()).collect();
+    if let Some(last) = problems.last_mut() {
+        *last += &log;
+    }
+    problems.push(next);
+    exit::problems(&format!("{name} did not start"), &problems)
 }
 
 /// Whether somebody answers on a port of this machine.

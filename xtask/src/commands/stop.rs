@@ -12,8 +12,11 @@ impl Stop {
         if procfile::stop(ctx, &self.environment)? {
             return Ok(());
         }
-        let stage = start::existing(ctx, &self.environment)?;
-        ctx.run(compose::down(&ctx.sh, &stage.target))?;
+        let existing = start::existing(ctx, &self.environment)?;
+        ctx.run(compose::down(&ctx.sh, &existing.target))?;
+        for project in &existing.former {
+            ctx.run(compose::down(&ctx.sh, &compose::by_name(project)))?;
+        }
         if !ctx.dry_run {
             ctx.say(format_args!("{} is stopped; its data is kept", self.environment));
         }

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use xshell::Cmd;
 
+use super::{Ctx, LONG};
 use crate::exit;
 use crate::secret::Secret;
 use crate::supervise::group;
@@ -25,6 +26,28 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(30);
 /// Most that is kept of one stream, in bytes: no tool we ask has more to say.
 const MOST: u64 = 64 << 20;
+
+impl Ctx {
+    /// Changes the world, without a word unless it fails. `beside` is called ten times a second
+    /// meanwhile; its error ends the child.
+    pub(crate) fn run_beside(
+        &self,
+        cmd: Cmd<'_>,
+        beside: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let shown = cmd.to_string();
+        if self.skip(&shown) {
+            return Ok(());
+        }
+        let mut tell = |line: &str| {
+            if self.verbose {
+                self.say(line);
+            }
+        };
+        let answer = wait_beside(cmd.into(), LONG, &self.interrupt, &mut tell, beside)?;
+        answer.success(&shown).map(drop)
+    }
+}
 
 /// How a child ended and what it printed.
 #[derive(Debug)]
@@ -91,6 +114,17 @@ pub(super) fn wait(
     interrupt: &AtomicUsize,
     each_line: &mut dyn FnMut(&str),
 ) -> Result<Answer> {
+    wait_beside(command, deadline, interrupt, each_line, &mut || Ok(()))
+}
+
+/// The same; `beside` is called ten times a second, and its error ends the child and is the result.
+pub(super) fn wait_beside(
+    command: Ready,
+    deadline: Duration,
+    interrupt: &AtomicUsize,
+    each_line: &mut dyn FnMut(&str),
+    beside: &mut dyn FnMut() -> Result<()>,
+) -> Result<Answer> {
     let Ready { shown, expression } = command;
     let mut stdout = tempfile::tempfile().context("can't create a temporary file")?;
     let mut stderr = tempfile::tempfile().context("can't create a temporary file")?;
@@ -99,7 +133,7 @@ pub(super) fn wait(
     let handle = handle.map_err(|error| cannot_start(&shown, &error))?;
     let mut tails = [Tail::default(), Tail::default()];
     let started = Instant::now();
-    let mut ending: Option<Instant> = None;
+    let mut ending: Option<(Instant, anyhow::Error)> = None;
     let status = loop {
         let ended = handle.wait_timeout(TICK)?.map(|output| output.status);
         tails[0].feed(&mut stdout, each_line)?;
@@ -107,12 +141,18 @@ pub(super) fn wait(
         if let Some(status) = ended {
             break status;
         }
-        if ending.is_none() && interrupt.load(Ordering::Relaxed) != 0 {
-            signal(&handle, Signal::INT);
-            ending = Some(Instant::now());
+        if ending.is_none() {
+            let stop = match interrupt.load(Ordering::Relaxed) {
+                0 => beside().err(),
+                _ => Some(exit::interrupted()),
+            };
+            ending = stop.map(|error| (Instant::now(), error));
+            if ending.is_some() {
+                signal(&handle, Signal::INT);
+            }
         }
         let too_long = started.elapsed() > deadline;
-        if too_long || ending.is_some_and(|since| since.elapsed() > GRACE) {
+        if too_long || ending.as_ref().is_some_and(|(since, _)| since.elapsed() > GRACE) {
             signal(&handle, Signal::KILL);
             handle.wait()?;
             if too_long {
@@ -120,8 +160,8 @@ pub(super) fn wait(
             }
         }
     };
-    if ending.is_some() {
-        return Err(exit::interrupted());
+    if let Some((_, error)) = ending {
+        return Err(error);
     }
     Ok(Answer { status, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? })
 }

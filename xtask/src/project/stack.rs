@@ -14,6 +14,9 @@ use super::hints::Hints;
 use super::{outside, substitute};
 use crate::exit;
 
+mod order;
+pub(crate) use order::Dependency;
+
 #[derive(Debug)]
 pub(crate) struct Stack {
     /// The `name:` of docker/compose.yml: the first part of every image and container name.
@@ -48,8 +51,9 @@ pub(crate) struct Service {
     pub(crate) env_files: BTreeMap<String, bool>,
     /// What it sees of this machine's files, from the project's root.
     pub(crate) mounts: BTreeSet<String>,
-    /// Compose gives it no health check; running is all that can be asked of it.
-    pub(crate) unchecked: bool,
+    /// How many containers it has, as the files say it: a number, perhaps with variables.
+    replicas: Option<String>,
+    pub(crate) depends_on: BTreeMap<String, Dependency>,
 }
 
 /// A build section; paths from the project's root.
@@ -69,7 +73,8 @@ pub(crate) struct Facts {
     pub(crate) main: bool,
     /// It holds data and outlives releases; a bundle never contains it.
     pub(crate) attached: bool,
-    /// It does its work and ends: done is exit code 0.
+    /// It does its work and ends: done is exit code 0. A service is so too where another one waits
+    /// for its end (`service_completed_successfully`).
     pub(crate) once: bool,
     /// The command in its image that prints the environment variables it reads, one a line: the
     /// name, and `required` behind those that it cannot do without.
@@ -99,6 +104,17 @@ impl Stack {
     /// The names of all services.
     pub(crate) fn names(&self) -> BTreeSet<String> {
         self.services.keys().cloned().collect()
+    }
+
+    /// How many containers a service has with these variables; one where nothing says it.
+    pub(crate) fn replicas(&self, service: &str, variables: &[(String, String)]) -> usize {
+        let text = self.services.get(service).and_then(|service| service.replicas.as_ref());
+        let mut value = |name: &str| {
+            let found = variables.iter().find(|(given, _)| given == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let text = text.and_then(|text| substitute::substitute(text, &mut value).ok());
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(1)
     }
 
     /// The service marked as main, when exactly one is.
@@ -168,6 +184,11 @@ pub(crate) fn parse(text: &str) -> Result<Stack> {
     if !problems.is_empty() {
         return Err(exit::problems("can't use the compose files", &problems));
     }
+    for service in order::awaited_ends(&merged) {
+        if let Some(service) = services.get_mut(&service) {
+            service.facts.once = true;
+        }
+    }
     let mut variables = BTreeSet::new();
     collect_variables(&merged, &mut variables);
     variables.extend(services.values().flat_map(|service| &service.uses).cloned());
@@ -200,7 +221,6 @@ fn parse_service(value: &Value) -> Result<Service> {
     check_facts(&facts)?;
     let build = value.get("build").map(parse_build).transpose()?;
     let image = value["image"].as_str().map(str::to_owned);
-    let unchecked = value.get("healthcheck").is_none_or(|check| check["disable"] == true);
     let environment = environment(&value["environment"]);
     let mut uses = BTreeSet::new();
     collect_variables(value, &mut uses);
@@ -213,7 +233,10 @@ fn parse_service(value: &Value) -> Result<Service> {
     };
     let mounts = value["volumes"].as_array().into_iter().flatten().filter_map(bind).collect();
     let from_files = BTreeSet::new();
-    let service = Service {
+    // Compose lets `scale` win.
+    let replicas = [&value["scale"], &value["deploy"]["replicas"]].into_iter().find_map(number);
+    let depends_on = order::parse(value);
+    Ok(Service {
         image,
         build,
         facts,
@@ -222,9 +245,9 @@ fn parse_service(value: &Value) -> Result<Service> {
         uses,
         env_files,
         mounts,
-        unchecked,
-    };
-    Ok(service)
+        replicas,
+        depends_on,
+    })
 }
 
 /// The names that a service gets, and whether each has a value in the file.
@@ -259,6 +282,15 @@ fn env_files(value: &Value) -> BTreeMap<String, bool> {
     match value {
         Value::Array(list) => list.iter().filter_map(one).collect(),
         other => one(other).into_iter().collect(),
+    }
+}
+
+/// A number as compose prints it: text where it has variables.
+fn number(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
 use xshell::{Cmd, Shell, cmd};
 
 /// The files and the name of one running stack.
@@ -24,9 +22,14 @@ impl Target {
     /// What runs under that name, by what is written on the containers: whatever the files are by
     /// now, which may be none.
     pub(crate) fn by_name(&self) -> Target {
-        let (files, variables, absent) = (Vec::new(), Vec::new(), Vec::new());
-        Target { project: self.project.clone(), files, variables, absent }
+        by_name(&self.project)
     }
+}
+
+/// What runs under a name, whatever the files are.
+pub(crate) fn by_name(project: &str) -> Target {
+    let (files, variables, absent) = (Vec::new(), Vec::new(), Vec::new());
+    Target { project: project.to_owned(), files, variables, absent }
 }
 
 /// Variables by which the caller's shell could change what compose does, or how it says it.
@@ -78,8 +81,10 @@ pub(crate) fn filled_config<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
 }
 
 fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    // Without a file, compose would look for one from the project's directory upwards.
+    let directory = if target.files.is_empty() { "/" } else { "." };
     let mut cmd = compose(sh)
-        .args(["--project-directory", ".", "--env-file", "/dev/null"])
+        .args(["--project-directory", directory, "--env-file", "/dev/null"])
         .args(["--project-name", &target.project]);
     for file in &target.files {
         cmd = cmd.arg("--file").arg(file);
@@ -88,6 +93,11 @@ fn of<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
         cmd = cmd.env_remove(name);
     }
     cmd.envs(target.variables.iter().map(|(name, value)| (name, value)))
+}
+
+/// Reads the files with all their variables, and says nothing unless that fails.
+pub(crate) fn check<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
+    of(sh, target).args(["config", "--quiet"])
 }
 
 pub(crate) fn up<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
@@ -123,6 +133,8 @@ pub(crate) struct Lines {
     pub(crate) since: Option<String>,
     /// For [`parse_line`]: without colours, each with its time.
     pub(crate) parsed: bool,
+    /// Without colours.
+    pub(crate) plain: bool,
 }
 
 pub(crate) fn logs<'s>(
@@ -135,7 +147,8 @@ pub(crate) fn logs<'s>(
     let tail = lines.tail.map(|tail| format!("--tail={tail}"));
     let since = lines.since.as_ref().map(|since| format!("--since={since}"));
     let parsed = lines.parsed.then_some(["--no-color", "--timestamps"]);
-    let parsed = parsed.into_iter().flatten();
+    let plain = lines.plain.then_some("--no-color");
+    let parsed = parsed.into_iter().flatten().chain(plain);
     of(sh, target).arg("logs").args(follow).args(tail).args(since).args(parsed).args(services)
 }
 
@@ -168,56 +181,4 @@ pub(crate) fn run<'s>(
         .arg(entry)
         .arg(service)
         .args(command.iter().skip(1))
-}
-
-pub(crate) fn ps<'s>(sh: &'s Shell, target: &Target) -> Cmd<'s> {
-    of(sh, target).args(["ps", "--all", "--no-trunc", "--format", "json"])
-}
-
-/// One line of `docker compose ps --format json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Container {
-    #[serde(rename = "ID", default)]
-    pub(crate) id: String,
-    pub(crate) service: String,
-    /// `running`, `exited`, `restarting`, …
-    pub(crate) state: String,
-    /// `healthy`, `unhealthy`, `starting`, or nothing.
-    #[serde(default)]
-    pub(crate) health: String,
-    #[serde(default)]
-    pub(crate) exit_code: i32,
-    /// In words, with how long it has been so.
-    #[serde(default)]
-    pub(crate) status: String,
-    pub(crate) image: String,
-    #[serde(default)]
-    labels: String,
-    #[serde(default)]
-    publishers: Option<Vec<Publisher>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Publisher {
-    #[serde(default)]
-    published_port: u16,
-}
-
-impl Container {
-    /// The ports of this machine on which it answers.
-    pub(crate) fn published(&self) -> impl Iterator<Item = u16> {
-        let ports = self.publishers.iter().flatten().map(|publisher| publisher.published_port);
-        ports.filter(|port| *port != 0)
-    }
-}
-
-pub(crate) fn parse_ps(stdout: &str) -> Result<Vec<Container>> {
-    let lines = stdout.lines().filter(|line| !line.trim().is_empty());
-    let parsed: Result<Vec<Container>, _> = lines.map(serde_json::from_str).collect();
-    let mut parsed = parsed.context("can't read what `docker compose ps` printed")?;
-    // A one-off command beside the service is not the service.
-    parsed.retain(|container| !container.labels.contains("com.docker.compose.oneoff=True"));
-    Ok(parsed)
 }

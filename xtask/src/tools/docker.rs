@@ -288,9 +288,6 @@ pub(crate) struct Container {
     pub(crate) name: String,
     #[serde(rename = "Labels")]
     labels: String,
-    /// `running`, `restarting`, `exited`…
-    #[serde(rename = "State")]
-    pub(crate) state: String,
 }
 
 impl Container {

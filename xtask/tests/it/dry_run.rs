@@ -31,13 +31,14 @@ fn tree(project: &Project) -> BTreeMap<String, (u32, Vec<u8>)> {
 
 /// Whether a call of docker only asks.
 fn asks(call: &str) -> bool {
-    const QUESTIONS: [&str; 8] = [
+    const QUESTIONS: [&str; 9] = [
         "docker version",
         "docker buildx version",
         "docker compose version",
         "docker image inspect",
         "docker image ls",
         "docker volume ls",
+        "docker container inspect",
         "docker container ls",
         "docker buildx imagetools inspect",
     ];

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::effects::{Effect, Rules};
 use super::follow::end_of;
 use super::{ENVIRONMENT, pages};
+use crate::commands::start::verdict::Finding;
 use crate::commands::start::{self, Stage};
 use crate::ctx::{Ctx, LONG, QUESTION};
 use crate::project::image::{Recipe, recipes};
@@ -63,8 +64,7 @@ impl<'c> Containers<'c> {
         self.recipes = recipes_of(ctx, &stage)?;
         self.stage = Arc::new(stage);
         self.ids.clear();
-        start::up(ctx, &self.stage, &[])?;
-        start::wait_until_healthy(ctx, &self.stage)
+        start::bring_up(ctx, &self.stage)
     }
 
     /// Runs a service to its end that has run to its end before.
@@ -96,7 +96,8 @@ impl<'c> Containers<'c> {
             let state = ctx.read(docker::state_of(&ctx.sh, &id)).unwrap_or_default();
             (!["running", "created"].contains(&state.trim())).then(|| {
                 let problem = format!("{service} is {} after its start", state.trim());
-                let log = start::log_of(ctx, &self.stage, std::slice::from_ref(&problem));
+                let failed = Finding { service: service.to_owned(), text: problem.clone() };
+                let log = start::log_of(ctx, &self.stage, &[failed]);
                 format!("{problem}; see `cargo xtask logs {ENVIRONMENT} {service}`{log}")
             })
         };
@@ -135,8 +136,8 @@ impl<'c> Containers<'c> {
                     return Ok(Some((id.clone(), answer.stdout.trim().to_owned())));
                 }
             }
-            let all = start::containers(ctx, &self.stage)?;
-            self.ids = all.into_iter().map(|it| (it.service, it.id)).collect();
+            let all = start::containers(ctx, &self.stage.target.project)?;
+            self.ids = all.into_iter().map(|it| (it.service().to_owned(), it.id)).collect();
         }
         Ok(None)
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::commands::env::Facts;
 use crate::commands::image::plan::Request;
-use crate::commands::start::{self, Stage};
+use crate::commands::start::{self, Stage, verdict};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::stack::Stack;
@@ -192,20 +192,10 @@ fn overlay_text(
 
 fn until_healthy(step: &Step<'_>) -> Result<()> {
     let Step { ctx, stage, only, failure } = step;
-    let started = ctx.run(compose::up_detached(&ctx.sh, &stage.target, only));
-    if ctx.dry_run {
+    let failed = start::try_up(ctx, stage, only)?;
+    if failed.is_empty() {
         return Ok(());
     }
-    let problems = match &started {
-        Ok(()) => start::until_healthy(ctx, stage)?,
-        Err(_) => match start::look(ctx, stage)? {
-            start::Progress::Failed(problems) => problems,
-            _ => return started,
-        },
-    };
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let log = start::log_of(ctx, stage, &problems);
-    Err(exit::gate(format!("{log}\n{failure}: {}", problems.join("; "))))
+    let log = start::log_of(ctx, stage, &failed);
+    Err(exit::gate(format!("{failure}: {}{log}", verdict::joined(&failed, "; "))))
 }
