@@ -46,8 +46,8 @@ impl Restart {
         let now = start::containers(ctx, &stage.target.project)?;
         let published: BTreeSet<u16> = now.iter().flat_map(Container::published).collect();
         let expected = answered.intersection(&published).copied().collect();
-        answers::wait_for(ctx, &stage, &expected, Some(&restarted))?;
-        answers::announce_page(ctx, &stage, Some(&restarted))
+        answers::require_again(ctx, &stage, expected, &restarted)?;
+        answers::announce_page(ctx, &stage)
     }
 }
 

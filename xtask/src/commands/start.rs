@@ -57,7 +57,7 @@ pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     let stage = prepare(ctx, name, port)?;
     bring_up(ctx, &stage)?;
     if !ctx.dry_run {
-        answers::announce_page(ctx, &stage, None)?;
+        answers::announce_page(ctx, &stage)?;
     }
     Ok(stage)
 }

@@ -21,8 +21,11 @@ use crate::tools::docker_container::Container;
 pub(crate) const PAGE_DEADLINE: Duration = Duration::from_secs(5);
 /// So long a service may take until it listens, before what stands in front is restarted.
 const FRONT_PATIENCE: Duration = Duration::from_secs(5);
-/// Longest wait for a page.
+/// Longest wait for a page that answered before, or whose proxy answers.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a page of which nothing is known: not every port speaks.
+const FIRST_PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+const ASKS: usize = 4;
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The wait for pages.
@@ -31,6 +34,7 @@ pub(crate) struct Pages<'p> {
     /// The services that `restart` has started again; nothing for a start.
     restarted: Option<&'p BTreeSet<String>>,
     since: Instant,
+    timeout: Duration,
     are_fronts_restarted: bool,
 }
 
@@ -44,18 +48,19 @@ pub(crate) enum Step {
 
 impl<'p> Pages<'p> {
     pub(crate) fn new(ports: BTreeSet<u16>, restarted: Option<&'p BTreeSet<String>>) -> Pages<'p> {
-        Pages { ports, restarted, since: Instant::now(), are_fronts_restarted: false }
+        let (since, timeout) = (Instant::now(), FIRST_PAGE_TIMEOUT);
+        Pages { ports, restarted, since, timeout, are_fronts_restarted: false }
     }
 
     /// Asks once, and restarts what stands in front when it is time.
     pub(crate) fn step(&mut self, ctx: &Ctx, stage: &Stage, deadline: Duration) -> Result<Step> {
+        // A proxy may have several services behind it, and ask one after the other.
+        let asks = if self.restarted.is_some() { ASKS } else { 1 };
         let mut last = None;
         self.ports.retain(|port| {
-            let answer = page::ask(*port, deadline);
-            if !answer.is_good() {
-                last = Some((*port, answer));
-            }
-            !answer.is_good()
+            let bad = (0..asks).map(|_| page::ask(*port, deadline)).find(|it| !it.is_good());
+            last = bad.map(|answer| (*port, answer)).or(last);
+            bad.is_some()
         });
         let Some((port, answer)) = last else { return Ok(Step::Answers) };
         if !self.are_fronts_restarted && self.since.elapsed() > FRONT_PATIENCE {
@@ -70,7 +75,8 @@ impl<'p> Pages<'p> {
                 self.since = Instant::now();
             }
         }
-        Ok(match self.since.elapsed() > PAGE_TIMEOUT {
+        let timeout = if is_gateway_error(answer) { PAGE_TIMEOUT } else { self.timeout };
+        Ok(match self.since.elapsed() > timeout {
             true => Step::Late(port, answer),
             false => Step::Waiting,
         })
@@ -81,7 +87,7 @@ impl<'p> Pages<'p> {
         let publishes = |it: &&Container| !it.published().is_disjoint(&self.ports);
         let mut fronts: BTreeSet<String> =
             found.iter().filter(publishes).map(|it| it.service().to_owned()).collect();
-        let is_gateway_error = matches!(answer, Answer::Status(_));
+        let is_gateway_error = is_gateway_error(answer);
         match self.restarted {
             Some(restarted) => {
                 fronts.extend(stack.dependents(restarted));
@@ -97,6 +103,11 @@ impl<'p> Pages<'p> {
             .retain(|name| runs(name) && stack.services.get(name).is_some_and(|it| !it.facts.once));
         fronts
     }
+}
+
+/// Whether a proxy says that what is behind it does not answer.
+fn is_gateway_error(answer: Answer) -> bool {
+    matches!(answer, Answer::Status(_)) && !answer.is_good()
 }
 
 /// Whether a service was started before what it depends on; before any service where it names none.
@@ -141,24 +152,32 @@ pub(crate) fn restart_in_order(
     Ok(())
 }
 
-/// Waits until the pages of these ports answer; an error names the one that does not.
-pub(crate) fn wait_for(
-    ctx: &Ctx,
-    stage: &Stage,
-    ports: &BTreeSet<u16>,
-    restarted: Option<&BTreeSet<String>>,
-) -> Result<()> {
-    let mut pages = Pages::new(ports.clone(), restarted);
+/// Waits until the pages answer: the one that does not.
+fn wait_for(ctx: &Ctx, stage: &Stage, mut pages: Pages<'_>) -> Result<Option<(u16, Answer)>> {
     loop {
         match pages.step(ctx, stage, PAGE_DEADLINE)? {
-            Step::Answers => return Ok(()),
-            Step::Late(port, answer) => bail!("{}", late(&stage.facts.name, port, answer)),
+            Step::Answers => return Ok(None),
+            Step::Late(port, answer) => return Ok(Some((port, answer))),
             Step::Waiting => {}
         }
         if let Verdict::Failed(failed) = startup::look(ctx, stage, true)? {
             return Err(explain_failure(ctx, stage, &failed));
         }
         ctx.pause(ASK_INTERVAL)?;
+    }
+}
+
+/// Fails where a page does not answer that answered before services were restarted.
+pub(crate) fn require_again(
+    ctx: &Ctx,
+    stage: &Stage,
+    ports: BTreeSet<u16>,
+    restarted: &BTreeSet<String>,
+) -> Result<()> {
+    let pages = Pages { timeout: PAGE_TIMEOUT, ..Pages::new(ports, Some(restarted)) };
+    match wait_for(ctx, stage, pages)? {
+        None => Ok(()),
+        Some((port, answer)) => bail!("{}", late(&stage.facts.name, port, answer)),
     }
 }
 
@@ -169,12 +188,9 @@ pub(crate) fn late(environment: &str, port: u16, answer: Answer) -> String {
     )
 }
 
-/// Says where a stack that is ready answers, as soon as it does.
-pub(crate) fn announce_page(
-    ctx: &Ctx,
-    stage: &Stage,
-    restarted: Option<&BTreeSet<String>>,
-) -> Result<()> {
+/// Says where a stack that is ready answers, as soon as it does. A proxy without anything behind it
+/// is an error; a port on which nothing speaks is a warning.
+pub(crate) fn announce_page(ctx: &Ctx, stage: &Stage) -> Result<()> {
     let name = &stage.facts.name;
     let port = stage.facts.environment.main_port();
     if let Some(port) = port {
@@ -182,7 +198,16 @@ pub(crate) fn announce_page(
             ctx.say(format_args!("{name} runs; no service publishes port {port}"));
             return Ok(());
         }
-        wait_for(ctx, stage, &BTreeSet::from([port]), restarted)?;
+        match wait_for(ctx, stage, Pages::new([port].into(), None))? {
+            None => {}
+            Some((port, answer)) if is_gateway_error(answer) => {
+                bail!("{}", late(name, port, answer));
+            }
+            Some((port, answer)) => {
+                ctx.warn(late(name, port, answer));
+                return Ok(());
+            }
+        }
     }
     announce(ctx, name, port)
 }

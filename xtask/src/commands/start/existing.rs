@@ -1,5 +1,5 @@
-//! A stack that was started before, found by its files, or by the labels of its containers where the
-//! files cannot be used any more: what runs can always be seen and stopped.
+//! A stack that was started before: found by its files, or by the labels of its containers where
+//! the files cannot be used any more. So what runs can always be seen and stopped.
 
 use std::collections::BTreeSet;
 

@@ -7,8 +7,8 @@
 //! - A service with a health check, in a compose file or in the image, is ready when it is healthy.
 //! - One without is ready when it has run for [`SETTLE`].
 //! - A service that runs once is ready when it has ended with exit code 0.
-//! - A container that the engine has restarted has to run for [`STEADY`] as well. One that has ended
-//!   again after its third restart, or is not ready so long after it, has failed.
+//! - A container that the engine has restarted has to run for [`STEADY`] as well. One that has
+//!   ended again after its third restart, or is not ready so long after it, has failed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -167,7 +167,7 @@ fn ended(container: &Container, once: bool) -> String {
     };
     let why = match state.exit_code {
         _ if state.out_of_memory => ": it ran out of memory",
-        0 if !once => "; mark a service that does its work and ends `x-stevedore: {once: true}`",
+        0 if !once => "; if it is to end, mark it `x-stevedore: {once: true}`",
         _ => "",
     };
     format!("ended with exit code {}{restarts}{why}", state.exit_code)
@@ -177,15 +177,12 @@ fn looping(container: &Container, once: bool) -> String {
     let state = &container.state;
     let times = container.restarts;
     if state.status != "restarting" {
-        return format!("does not stay up: it was restarted {times} times");
+        return format!("does not stay up: {times} restarts");
     }
     let why = match state.exit_code {
         _ if state.out_of_memory => ": it ran out of memory",
-        0 if once => "; a service that does its work and ends needs `restart: on-failure`",
-        0 => {
-            "; a service that does its work and ends needs `restart: on-failure` and \
-             `x-stevedore: {once: true}`"
-        }
+        0 if once => "; give it `restart: on-failure`",
+        0 => "; if it is to end, mark it `x-stevedore: {once: true}`, with `restart: on-failure`",
         _ => "",
     };
     let error = match first_line(&state.error) {
@@ -193,7 +190,7 @@ fn looping(container: &Container, once: bool) -> String {
         error => format!(": {error}"),
     };
     let code = state.exit_code;
-    format!("does not stay up: it was restarted {times} times, last exit code {code}{why}{error}")
+    format!("does not stay up: {times} restarts, last exit code {code}{why}{error}")
 }
 
 fn first_line(text: &str) -> &str {

@@ -46,8 +46,9 @@ fn check(once: bool, rows: &[(&str, u32, u32, i32, &str)], expected: Expect) {
     let mut text = String::new();
     for row in rows {
         let verdict = judged(once, 1, &[container("app", *row)]);
+        let verdict = verdict.replace("; ", ";\n    ");
         let (status, up, restarts, code, health) = row;
-        writeln!(text, "{status} {up}s {restarts}x code {code} {health}: {verdict}").unwrap();
+        writeln!(text, "{status} {up}s {restarts}x code {code} {health}\n  {verdict}").unwrap();
     }
     expected.assert_eq(&text);
 }
@@ -80,27 +81,51 @@ fn a_service_that_is_to_stay() {
             ("created", 0, 0, 0, ""),
         ],
         expect![[r#"
-            running 2s 0x code 0 : waiting: app (running)
-            running 3s 0x code 0 : ready
-            running 0s 0x code 0 starting: waiting: app (starting)
-            running 0s 0x code 0 healthy: ready
-            running 40s 0x code 0 unhealthy: failed: app is unhealthy
-            running 9s 1x code 0 healthy: waiting: app (running, restarted once)
-            running 10s 2x code 0 : ready
-            running 1s 3x code 0 : waiting: app (running, restarted 3 times)
-            running 11s 3x code 0 : ready
-            running 11s 3x code 0 starting: failed: app does not stay up: it was restarted 3 times
-            running 1s 4x code 0 starting: failed: app does not stay up: it was restarted 4 times
-            running 50s 9x code 0 healthy: ready
-            restarting 1s 3x code 1 : waiting: app (restarting, restarted 3 times)
-            restarting 1s 4x code 1 : failed: app does not stay up: it was restarted 4 times, last exit code 1
-            restarting 1s 4x code 0 unhealthy: failed: app does not stay up: it was restarted 4 times, last exit code 0; a service that does its work and ends needs `restart: on-failure` and `x-stevedore: {once: true}`
-            exited 1s 0x code 0 : failed: app ended with exit code 0; mark a service that does its work and ends `x-stevedore: {once: true}`
-            exited 1s 0x code 1 : failed: app ended with exit code 1
-            exited 1s 2x code 1 : failed: app ended with exit code 1 after 2 restarts
-            dead 1s 0x code 137 : failed: app ended with exit code 137
-            paused 20s 0x code 0 healthy: failed: app is paused; `docker container unpause shop-dev-app-1` continues it
-            created 0s 0x code 0 : waiting: app (created)
+            running 2s 0x code 0 
+              waiting: app (running)
+            running 3s 0x code 0 
+              ready
+            running 0s 0x code 0 starting
+              waiting: app (starting)
+            running 0s 0x code 0 healthy
+              ready
+            running 40s 0x code 0 unhealthy
+              failed: app is unhealthy
+            running 9s 1x code 0 healthy
+              waiting: app (running, restarted once)
+            running 10s 2x code 0 
+              ready
+            running 1s 3x code 0 
+              waiting: app (running, restarted 3 times)
+            running 11s 3x code 0 
+              ready
+            running 11s 3x code 0 starting
+              failed: app does not stay up: 3 restarts
+            running 1s 4x code 0 starting
+              failed: app does not stay up: 4 restarts
+            running 50s 9x code 0 healthy
+              ready
+            restarting 1s 3x code 1 
+              waiting: app (restarting, restarted 3 times)
+            restarting 1s 4x code 1 
+              failed: app does not stay up: 4 restarts, last exit code 1
+            restarting 1s 4x code 0 unhealthy
+              failed: app does not stay up: 4 restarts, last exit code 0;
+                if it is to end, mark it `x-stevedore: {once: true}`, with `restart: on-failure`
+            exited 1s 0x code 0 
+              failed: app ended with exit code 0;
+                if it is to end, mark it `x-stevedore: {once: true}`
+            exited 1s 0x code 1 
+              failed: app ended with exit code 1
+            exited 1s 2x code 1 
+              failed: app ended with exit code 1 after 2 restarts
+            dead 1s 0x code 137 
+              failed: app ended with exit code 137
+            paused 20s 0x code 0 healthy
+              failed: app is paused;
+                `docker container unpause shop-dev-app-1` continues it
+            created 0s 0x code 0 
+              waiting: app (created)
         "#]],
     );
 }
@@ -120,14 +145,23 @@ fn a_service_that_runs_once() {
             ("restarting", 1, 4, 0, ""),
         ],
         expect![[r#"
-            running 30s 0x code 0 : waiting: app (running)
-            running 30s 3x code 0 : waiting: app (running, restarted 3 times)
-            running 1s 4x code 0 : failed: app does not stay up: it was restarted 4 times
-            exited 1s 0x code 0 : ready
-            exited 1s 2x code 0 : ready
-            exited 1s 2x code 3 : failed: app ended with exit code 3 after 2 restarts
-            restarting 1s 4x code 3 : failed: app does not stay up: it was restarted 4 times, last exit code 3
-            restarting 1s 4x code 0 : failed: app does not stay up: it was restarted 4 times, last exit code 0; a service that does its work and ends needs `restart: on-failure`
+            running 30s 0x code 0 
+              waiting: app (running)
+            running 30s 3x code 0 
+              waiting: app (running, restarted 3 times)
+            running 1s 4x code 0 
+              failed: app does not stay up: 4 restarts
+            exited 1s 0x code 0 
+              ready
+            exited 1s 2x code 0 
+              ready
+            exited 1s 2x code 3 
+              failed: app ended with exit code 3 after 2 restarts
+            restarting 1s 4x code 3 
+              failed: app does not stay up: 4 restarts, last exit code 3
+            restarting 1s 4x code 0 
+              failed: app does not stay up: 4 restarts, last exit code 0;
+                give it `restart: on-failure`
         "#]],
     );
 }
