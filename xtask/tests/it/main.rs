@@ -42,6 +42,7 @@ mod old_assets;
 mod procfile;
 mod prune;
 mod races;
+mod random_stacks;
 mod reasons;
 mod recipe;
 mod registry;

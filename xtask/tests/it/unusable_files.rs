@@ -60,10 +60,10 @@ fn neither_do_broken_files() {
     let project = running();
     for (file, text, says) in [
         ("docker/compose.yml", "name: [\n", "yaml"),
-        ("docker/compose.yml", "services: {app: {image: x}}\n", "needs a top-level `name:`"),
+        ("docker/compose.yml", "services: {app: {image: x}}\n", "dev runs as "),
         ("environments/dev/compose.yml", "services: {app: {nope: 1}}\n", "nope"),
         ("environments/dev/environment.toml", "[ports\n", "environment.toml"),
-        ("environments/dev/.env.example", "KEY=nonsense:x\n", ".env.example"),
+        ("environments/dev/.env.example", "not a line\n", ".env.example"),
         ("environments/dev/.env", "KEY='a' b\n", ".env"),
     ] {
         let path = project.path(file);

@@ -187,7 +187,9 @@ impl<'s> Startup<'s> {
     /// The containers that were made or started since.
     fn judged(&self) -> Result<Vec<Container>> {
         let mut found = containers(self.ctx, &self.stage.target.project)?;
-        found.retain(|it| self.before.get(&it.id) != Some(&it.state.started_at));
+        let is_new = |it: &Container| self.before.get(&it.id) != Some(&it.state.started_at);
+        // Compose does not start one that is paused.
+        found.retain(|it| is_new(it) || it.state.status == "paused");
         Ok(found)
     }
 
