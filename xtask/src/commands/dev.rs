@@ -165,7 +165,7 @@ fn show(
     let mut lines = Lines { follow: true, tail: Some(20), ..Lines::default() };
     let mut cmd = match ran_before {
         true => {
-            let failed = Startup::new(ctx, stage, &[])?.up(&[])?;
+            let failed = Startup::new(ctx, stage).up(&[])?;
             if !failed.is_empty() {
                 return Err(start::explain_failure(ctx, stage, &failed));
             }

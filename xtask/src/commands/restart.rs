@@ -57,7 +57,7 @@ fn restart(
     services: &[String],
     restarted: &BTreeSet<String>,
 ) -> Result<()> {
-    let mut startup = Startup::new(ctx, stage, services)?;
+    let mut startup = Startup::new(ctx, stage);
     let mut failed = startup.up(services)?;
     if failed.is_empty() {
         answers::restart_in_order(ctx, stage, restarted)?;

@@ -18,7 +18,10 @@ impl Shell {
         let service = match (&existing.stack, self.service) {
             (Some(stack), named) => env::service_or_main(stack, named)?,
             (None, Some(named)) => named,
-            (None, None) => return Err(existing.with_files().map(drop).unwrap_err()),
+            (None, None) => {
+                let unnamed = || exit::usage("name a service");
+                return Err(existing.problem.unwrap_or_else(unnamed));
+            }
         };
         require_running(ctx, name, &existing.target.project, &service)?;
         let terminal = std::io::stdin().is_terminal();

@@ -70,7 +70,7 @@ pub(crate) fn bring_up(ctx: &Ctx, stage: &Stage) -> Result<()> {
 
 /// Starts services, all when none is named, and waits until the stack is ready: what has failed.
 pub(crate) fn try_up(ctx: &Ctx, stage: &Stage, services: &[String]) -> Result<Vec<Finding>> {
-    let mut startup = Startup::new(ctx, stage, services)?;
+    let mut startup = Startup::new(ctx, stage);
     let failed = startup.up(services)?;
     if !failed.is_empty() || ctx.dry_run { Ok(failed) } else { startup.until_ready(None) }
 }

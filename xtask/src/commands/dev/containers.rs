@@ -91,6 +91,7 @@ impl<'c> Containers<'c> {
         let port = port.filter(|_| is_main);
         self.has_answered |= port.is_some_and(pages::answers);
         ctx.run(docker::restart(&ctx.sh, &id))?;
+        self.restart_with(service)?;
         let Some(port) = port.filter(|_| self.has_answered) else { return Ok(()) };
         let failed = || {
             let state = ctx.read(docker::state_of(&ctx.sh, &id)).unwrap_or_default();
@@ -102,6 +103,20 @@ impl<'c> Containers<'c> {
             })
         };
         pages::wait_until(ctx, || pages::answers(port), failed)
+    }
+
+    /// Restarts what compose restarts with a service: it may ask an address that is gone.
+    fn restart_with(&mut self, service: &str) -> Result<()> {
+        let mut others = self.stage.stack.restarted_with(&[service.to_owned()].into());
+        others.remove(service);
+        for other in others {
+            if let Some((id, state)) = self.state_of(&other)?
+                && state == "running"
+            {
+                self.ctx.run(docker::restart(&self.ctx.sh, &id))?;
+            }
+        }
+        Ok(())
     }
 
     /// Compiles sources where the service runs, or beside it where it does not.

@@ -143,7 +143,7 @@ pub(crate) fn restart_in_order(
         ctx.run(compose::restart(&ctx.sh, &stage.target, &names))?;
         let waited_for = stage.stack.waited_for(group);
         if number < last && !ctx.dry_run && !waited_for.is_empty() {
-            let failed = Startup::new(ctx, stage, &[])?.until_ready(Some(&waited_for))?;
+            let failed = Startup::new(ctx, stage).until_ready(Some(&waited_for))?;
             if !failed.is_empty() {
                 return Err(explain_failure(ctx, stage, &failed));
             }

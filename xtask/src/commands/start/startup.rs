@@ -76,9 +76,17 @@ pub(crate) struct Startup<'s> {
 }
 
 impl<'s> Startup<'s> {
-    /// `services` are to be started, all when it is empty. What does not stay up of them is stopped
-    /// first, so that restarts seen later belong to this start.
-    pub(crate) fn new(ctx: &'s Ctx, stage: &'s Stage, services: &[String]) -> Result<Startup<'s>> {
+    pub(crate) fn new(ctx: &'s Ctx, stage: &'s Stage) -> Startup<'s> {
+        let (wanted, now) = (wanted_of(stage), Instant::now());
+        let (before, looked, failed) = (BTreeMap::new(), None, None);
+        let bar = ctx.spinner(format!("starting {}", stage.facts.name));
+        Startup { ctx, stage, wanted, before, started: now, looked, failed, told: now, bar }
+    }
+
+    /// Notes which containers there are. Those that are to be started and do not stay up are
+    /// stopped, so that restarts seen later belong to this start.
+    fn note_containers(&mut self, services: &[String]) -> Result<()> {
+        let (ctx, stage) = (self.ctx, self.stage);
         let mut found = containers(ctx, &stage.target.project)?;
         let named: BTreeSet<String> = services.iter().cloned().collect();
         let named = stage.stack.with_dependencies(&named);
@@ -93,26 +101,15 @@ impl<'s> Startup<'s> {
             ctx.run(docker_container::stop(&ctx.sh, &looping))?;
             found = containers(ctx, &stage.target.project)?;
         }
-        let before = found.into_iter().map(|it| (it.id, it.state.started_at)).collect();
-        let (wanted, now) = (wanted_of(stage), Instant::now());
-        let bar = ctx.spinner(format!("starting {}", stage.facts.name));
-        Ok(Startup {
-            ctx,
-            stage,
-            wanted,
-            before,
-            started: now,
-            looked: None,
-            failed: None,
-            told: now,
-            bar,
-        })
+        self.before = found.into_iter().map(|it| (it.id, it.state.started_at)).collect();
+        Ok(())
     }
 
     /// Starts services in the background, all when none is named, and what they depend on: what
     /// has failed by then.
     pub(crate) fn up(&mut self, services: &[String]) -> Result<Vec<Finding>> {
         let (ctx, stage) = (self.ctx, self.stage);
+        self.note_containers(services)?;
         let mut ups = 1;
         loop {
             let mut failed = Vec::new();
