@@ -60,7 +60,11 @@ fn restart(
     let mut startup = Startup::new(ctx, stage);
     let mut failed = startup.up(services)?;
     if failed.is_empty() {
-        answers::restart_in_order(ctx, stage, restarted)?;
+        // What runs once was run by `up`.
+        let is_once =
+            |name: &String| stage.stack.services.get(name).is_some_and(|it| it.facts.once);
+        let lasting = restarted.iter().filter(|name| !is_once(name)).cloned().collect();
+        answers::restart_in_order(ctx, stage, &lasting)?;
         if !ctx.dry_run {
             failed = startup.until_ready(None)?;
         }

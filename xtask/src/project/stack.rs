@@ -54,6 +54,8 @@ pub(crate) struct Service {
     /// How many containers it has, as the files say it: a number, perhaps with variables.
     replicas: Option<String>,
     pub(crate) depends_on: BTreeMap<String, Dependency>,
+    /// When the engine starts it again, in compose's words; `no` where the files do not say.
+    pub(crate) restart: String,
 }
 
 /// A build section; paths from the project's root.
@@ -236,6 +238,7 @@ fn parse_service(value: &Value) -> Result<Service> {
     // Compose lets `scale` win.
     let replicas = [&value["scale"], &value["deploy"]["replicas"]].into_iter().find_map(number);
     let depends_on = order::parse(value);
+    let restart = value["restart"].as_str().unwrap_or("no").to_owned();
     Ok(Service {
         image,
         build,
@@ -247,6 +250,7 @@ fn parse_service(value: &Value) -> Result<Service> {
         mounts,
         replicas,
         depends_on,
+        restart,
     })
 }
 

@@ -86,6 +86,14 @@ pub(crate) struct State {
 pub(crate) struct Health {
     /// `starting`, `healthy` or `unhealthy`.
     pub(crate) status: String,
+    /// The last runs of the check, the latest last.
+    log: Vec<Probe>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Probe {
+    output: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -120,6 +128,12 @@ impl Container {
 
     pub(crate) fn health(&self) -> Option<&str> {
         self.state.health.as_ref().map(|health| health.status.as_str())
+    }
+
+    /// What the health check printed when it ran last.
+    pub(crate) fn last_probe(&self) -> &str {
+        let probe = self.state.health.as_ref().and_then(|health| health.log.last());
+        probe.map_or("", |probe| probe.output.trim())
     }
 
     /// How long it has been running.

@@ -199,3 +199,50 @@ fn a_paused_container_is_not_one_that_runs() {
     docker(&["container", "unpause", &name]);
     wait_until("a start", || project.xtask(&["start"]).code == 0);
 }
+
+/// What a health check prints is in no log.
+#[test]
+fn an_unhealthy_service_is_explained_by_its_health_check() {
+    engine!();
+    let check = "healthcheck: {test: 'echo table users is missing; exit 1', interval: 200ms, \
+                 retries: 2}";
+    let app = service("[sleep, infinity]", check);
+    fails_soon(
+        &[("app", app)],
+        "app is unhealthy; its health check printed: table users is missing",
+    );
+}
+
+/// A program that ends until its store is ready is what `restart: on-failure` is for.
+#[test]
+fn a_trial_start_restarts_what_the_stack_restarts() {
+    engine!();
+    let retry = "[sh, -c, 'test -e /tried || { touch /tried; exit 1; }; sleep infinity']";
+    let project = project(&[("app", service(retry, "restart: on-failure"))]);
+    project.file("environments/prod/environment.toml", "");
+    project.xtask(&["test", "--only", "smoke"]).succeeds();
+    let text = project.read("docker/compose.yml").replace("on-failure", "'no'");
+    project.file("docker/compose.yml", text);
+    let answer = project.xtask(&["test", "--only", "smoke"]).exits(3);
+    answer.says("app ended with exit code 1");
+}
+
+/// Migrations that run twice at once break each other.
+#[test]
+fn a_restart_runs_what_runs_once_exactly_once_more() {
+    engine!();
+    let app = service(
+        "[sleep, infinity]",
+        "depends_on: {job: {condition: \
+         service_completed_successfully}}, x-stevedore: {main: true}, volumes: ['data:/data']",
+    );
+    let job = service("[sh, -c, 'echo run >> /data/runs']", "volumes: ['data:/data']");
+    let project = project(&[("app", app), ("job", job)]);
+    let text = project.read("docker/compose.yml");
+    project.file("docker/compose.yml", format!("{text}volumes: {{data: {{}}}}\n"));
+    project.xtask(&["start"]).succeeds();
+    project.xtask(&["run", "cat", "/data/runs"]).succeeds().prints("run\n");
+    project.xtask(&["restart"]).succeeds();
+    let runs = project.xtask(&["run", "cat", "/data/runs"]).succeeds();
+    assert_eq!(runs.stdout, "run\nrun\n");
+}

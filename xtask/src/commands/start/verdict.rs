@@ -138,7 +138,7 @@ fn running(container: &Container, once: bool, now: SystemTime) -> Standing {
         _ => STEADY,
     };
     let how = match container.health() {
-        Some("unhealthy") => return Standing::Failed("is unhealthy".into()),
+        Some("unhealthy") => return Standing::Failed(unhealthy(container)),
         None | Some("healthy" | "none" | "") if !once && up >= needed => return Standing::Ready,
         Some("starting") => "starting",
         _ => "running",
@@ -148,6 +148,14 @@ fn running(container: &Container, once: bool, now: SystemTime) -> Standing {
         return Standing::Failed(looping(container, once));
     }
     Standing::Waiting(restarted(how, restarts))
+}
+
+/// With the words of the check, which are in no log.
+fn unhealthy(container: &Container) -> String {
+    match first_line(container.last_probe()) {
+        "" => "is unhealthy".to_owned(),
+        line => format!("is unhealthy; its health check printed: {line}"),
+    }
 }
 
 fn restarted(how: &str, restarts: u32) -> String {

@@ -164,7 +164,11 @@ fn overlay_text(
 ) -> Result<String> {
     let mut services = BTreeMap::new();
     for (name, found) in &stack.services {
-        let mut service = json!({"restart": "no", "ports": RESET, "container_name": RESET});
+        let mut service = json!({"ports": RESET, "container_name": RESET});
+        if ["always", "unless-stopped"].contains(&found.restart.as_str()) {
+            // What a killed run has left is not started again with the engine.
+            service["restart"] = "on-failure".into();
+        }
         if found.env_files.keys().any(|path| is_secret(path)) {
             // Names that the service gets by `environment` too are filled in there.
             let own = facts.schema.variables.keys().filter(|it| !found.environment.contains(*it));
