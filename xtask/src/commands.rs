@@ -19,6 +19,7 @@ mod logs;
 mod parity;
 mod plan;
 mod ports;
+mod preflight;
 mod procfile;
 mod program;
 mod publish;

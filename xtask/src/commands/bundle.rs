@@ -199,7 +199,7 @@ impl Commit {
     fn load(ctx: &Ctx, record: &Record, environment: &str) -> Result<Commit> {
         let facts = env::load(ctx, environment)?;
         let description = env::describe(ctx, &facts)?;
-        let stack = stack::parse(&description)?;
+        let stack = stack::parse(&description, &facts.environment.variables)?;
         let overlay = env::load_overlay(ctx, &facts)?;
         let target = facts.environment.beanstalk.target(&stack.name, environment)?;
         let mut variables = facts.environment.variables.clone();
@@ -209,7 +209,7 @@ impl Commit {
         let services = stack.services.iter();
         let images: BTreeMap<String, String> =
             services.filter_map(|(name, it)| Some((name.clone(), of(it)?))).collect();
-        let problems = built_otherwise(ctx, environment, &recipes(ctx, &facts, &stack)?, &images)?;
+        let problems = built_otherwise(ctx, &facts, &recipes(ctx, &facts, &stack)?, &images)?;
         Ok(Commit { facts, description, stack, overlay, target, variables, images, problems })
     }
 
@@ -232,6 +232,7 @@ impl Commit {
         };
         bundle::make(&Input {
             environment: &self.facts.name,
+            files: &self.facts.compose,
             merged: &merged,
             overlay: &overlay,
             stack,
@@ -251,15 +252,17 @@ fn recipes(ctx: &Ctx, facts: &env::Facts, stack: &Stack) -> Result<Vec<Recipe>> 
 /// Images that this environment builds in another way than the one whose images were released.
 fn built_otherwise(
     ctx: &Ctx,
-    environment: &str,
+    facts: &env::Facts,
     own: &[Recipe],
     images: &BTreeMap<String, String>,
 ) -> Result<Vec<String>> {
+    let environment = &facts.name;
     if environment == SHIPPED {
         return Ok(Vec::new());
     }
-    let facts = env::load(ctx, SHIPPED)?;
-    let shipped = recipes(ctx, &facts, &env::load_stack(ctx, &facts)?)?;
+    let shipped = env::load(ctx, SHIPPED)?;
+    let shipped = recipes(ctx, &shipped, &env::load_stack(ctx, &shipped)?)?;
+    let file = facts.compose.overlay().unwrap_or(facts.compose.base()).display();
     let other = own.iter().filter(|recipe| {
         images.values().any(|image| *image == recipe.image) && !shipped.contains(recipe)
     });
@@ -267,7 +270,7 @@ fn built_otherwise(
         .map(|recipe| {
             format!(
                 "{environment} builds the image {} in another way than {SHIPPED}, whose images \
-                 were released; remove its build section from environments/{environment}/compose.yml",
+                 were released; remove its build section from {file}",
                 recipe.image
             )
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::gate::{self, Gates, Status};
-use super::{assets, env};
+use super::{assets, env, preflight};
 use crate::cli::Check;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -118,6 +118,8 @@ fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
     let epoch = lock::load(&ctx.root)?.epoch;
     if let Err(error) = image::recipes(&facts.project, &stack, &facts.environment, &epoch) {
         problems.push(format!("{error:#}"));
+    } else {
+        problems.extend(preflight::problems(ctx, &facts, &stack)?);
     }
     passed_unless(&format!("environment {name} has problems"), &problems)
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use fingerprint::sha256;
 
+use super::preflight;
 use crate::cli::EnvName;
 use crate::ctx::Ctx;
 use crate::exit;
+use crate::project::compose_files::{self, ComposeFiles};
 use crate::project::dotenv::{self, Variables};
 use crate::project::environment::{self, Environment};
 use crate::project::schema::{self, Schema, Source, holds_a_password, names_a_secret};
@@ -27,6 +29,7 @@ pub(crate) struct Facts {
     pub(crate) directory: PathBuf,
     pub(crate) environment: Environment,
     pub(crate) schema: Schema,
+    pub(crate) compose: ComposeFiles,
 }
 
 pub(crate) fn load(ctx: &Ctx, name: &str) -> Result<Facts> {
@@ -36,7 +39,8 @@ pub(crate) fn load(ctx: &Ctx, name: &str) -> Result<Facts> {
     let environment =
         environment::load(&directory.join("environment.toml"), &shown("environment.toml"))?;
     let schema = schema::load(&directory.join(".env.example"), &shown(".env.example"))?;
-    Ok(Facts { project, name: name.to_owned(), directory, environment, schema })
+    let compose = compose_files::find(&ctx.root, name);
+    Ok(Facts { project, name: name.to_owned(), directory, environment, schema, compose })
 }
 
 impl Facts {
@@ -50,16 +54,13 @@ impl Facts {
 
     /// The compose files, from the project's root.
     pub(crate) fn compose_files(&self) -> Vec<PathBuf> {
-        let overlay = PathBuf::from(format!("environments/{}/compose.yml", self.name));
-        let mut files = vec![PathBuf::from("docker/compose.yml")];
-        files.extend(self.project.root.join(&overlay).exists().then_some(overlay));
-        files
+        self.compose.files.clone()
     }
 }
 
 /// The services of an environment, as compose reads its files.
 pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
-    let mut stack = stack::parse(&describe(ctx, facts)?)?;
+    let mut stack = stack::parse(&describe(ctx, facts)?, &facts.environment.variables)?;
     for service in stack.services.values_mut() {
         for path in service.env_files.keys() {
             if *path == facts.dotenv_name() {
@@ -79,6 +80,7 @@ pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
 
 /// What compose says of an environment's files, with our own facts merged as its own are.
 pub(crate) fn describe(ctx: &Ctx, facts: &Facts) -> Result<String> {
+    facts.compose.check(&ctx.root)?;
     let files = facts.compose_files();
     let merged = compose_config(ctx, &files, &[])?;
     let overlay_has_facts = files.get(1).is_some_and(|overlay| {
@@ -291,6 +293,9 @@ pub(crate) fn check(flags: EnvName, ctx: &Ctx) -> Result<()> {
         Ok(stack) => {
             problems.extend(undeclared(&facts, &stack));
             problems.extend(exposed_secrets(ctx, &facts, &stack));
+            if problems.is_empty() {
+                problems.extend(preflight::refusal(ctx, &facts, &stack));
+            }
         }
         Err(error) => problems.push(format!("{error:#}")),
     }

@@ -12,7 +12,7 @@ use super::env::{self, Facts};
 use super::image::build;
 use super::image::plan::{Plan, Request};
 use super::ports::{self, Choice};
-use super::{dev, doctor};
+use super::{dev, doctor, preflight};
 use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
@@ -111,6 +111,7 @@ pub(crate) fn prepare_again(
     if name == dev::ENVIRONMENT {
         target.variables.extend(dev::live::running(ctx));
     }
+    preflight::filled(ctx, &facts, &stack, &target)?;
     let lock = lock::load(&ctx.root)?;
     let images = images_path(ctx, &facts);
     if let Some(built) = built.filter(|_| images.exists())

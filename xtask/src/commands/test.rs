@@ -11,7 +11,7 @@ use super::image::build;
 use super::image::builder::BuilderFailed;
 use super::image::packages::ask_image;
 use super::image::plan::{self, Plan, Request};
-use super::{assets, dev, doctor, env};
+use super::{assets, dev, doctor, env, preflight};
 use crate::cli::{self, Cache, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
@@ -78,6 +78,11 @@ pub(crate) fn run(ctx: &Ctx, gates: &mut Gates<'_>, trial: &Trial<'_>) -> Result
     request.verified = verified;
     let mut built = None;
     let status = gates.run(&format!("images of {environment}"), || {
+        let problems = preflight::problems(ctx, &request.facts, &request.stack)?;
+        if !problems.is_empty() {
+            let title = format!("{environment} can't start");
+            return Err(exit::gate(format!("{:#}", exit::problems(&title, &problems))));
+        }
         let plan = build::build(ctx, &mut request, Cache::Off).map_err(as_gate)?;
         built = Some(plan);
         Ok(Status::Passed)

@@ -12,6 +12,8 @@ use super::stack::{Build, Service, Stack};
 use super::substitute::substitute;
 use crate::exit;
 
+pub(crate) mod claims;
+
 /// How one image is built in one environment. Paths from the project's root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recipe {
@@ -38,10 +40,33 @@ pub(crate) fn recipes(
     environment: &Environment,
     epoch: &str,
 ) -> Result<Vec<Recipe>> {
+    let mut problems = problems(project, stack);
+    let builds = builds(stack, &mut problems);
+    if !problems.is_empty() {
+        return Err(exit::problems("can't use the compose files", &problems));
+    }
+    let mut order =
+        Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() };
+    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
+    let mut wanted: BTreeSet<String> = order.builds.keys().cloned().collect();
+    wanted.extend(named);
+    for image in wanted {
+        order.visit(&image)?;
+    }
+    Ok(order.done)
+}
+
+/// What no value of a variable can mend: services and names that are not there, and one name for
+/// two images.
+pub(crate) fn problems(project: &Project, stack: &Stack) -> Vec<String> {
+    [stack.problems.clone(), claims::problems(&project.images, stack)].concat()
+}
+
+/// Folder of `docker/` -> a service that builds it, and how.
+fn builds(stack: &Stack, problems: &mut Vec<String>) -> BTreeMap<String, (String, Build)> {
     let mut builds: BTreeMap<String, (String, Build)> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (service, facts) in &stack.services {
-        let Some(build) = &facts.build else { continue };
+    let own = stack.services.iter().filter_map(|(name, it)| Some((name, it.build.as_ref()?)));
+    for (service, build) in own.chain(claims::builds_for_others(stack)) {
         let Some(image) = folder_of(&build.dockerfile) else {
             problems.push(format!(
                 "service {service}: the Dockerfile {} is not docker/IMAGE/Dockerfile",
@@ -61,27 +86,13 @@ pub(crate) fn recipes(
             }
         }
     }
-    if !problems.is_empty() {
-        return Err(exit::problems("can't use the compose files", &problems));
-    }
-    let mut order =
-        Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() };
-    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
-    let mut wanted: BTreeSet<String> = order.builds.keys().cloned().collect();
-    wanted.extend(named);
-    for image in wanted {
-        order.visit(&image)?;
-    }
-    Ok(order.done)
+    builds
 }
 
-/// The image of this project that a service runs: its build section's, or `image: NAME/FOLDER`.
+/// The image of this project that a service runs: its build section's, that of a service which
+/// builds what its `image:` names, or `image: NAME/FOLDER`.
 pub(crate) fn of_service(project: &Project, stack: &Stack, service: &Service) -> Option<String> {
-    if let Some(build) = &service.build {
-        return folder_of(&build.dockerfile);
-    }
-    let folder = service.image.as_ref()?.strip_prefix(&stack.name)?.strip_prefix('/')?;
-    project.images.get(folder).cloned()
+    claims::image_of(&project.images, stack, service)
 }
 
 /// The folder of `docker/` that a Dockerfile lies in.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::hints::Hints;
-use super::{outside, substitute};
+use super::{needs, outside, substitute};
 use crate::exit;
 
 mod order;
@@ -19,9 +19,13 @@ pub(crate) use order::Dependency;
 
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// The `name:` of docker/compose.yml: the first part of every image and container name.
+    /// The `name:` of the compose file in docker/: the first part of every image and container name.
     pub(crate) name: String,
     pub(crate) services: BTreeMap<String, Service>,
+    /// Services behind a profile: nothing starts them.
+    pub(crate) switched_off: BTreeMap<String, SwitchedOff>,
+    /// What the services name and nothing defines; compose would refuse to start them.
+    pub(crate) problems: Vec<String>,
     /// Every `${NAME}` that the files use outside build sections, and every name without a value
     /// under `environment`, which compose would take from the caller's shell.
     pub(crate) variables: BTreeSet<String>,
@@ -36,8 +40,17 @@ pub(crate) struct Stack {
     pub(crate) host_files: bool,
 }
 
+/// A service behind a profile. Its build may still be what another service's image comes from.
+#[derive(Debug)]
+pub(crate) struct SwitchedOff {
+    pub(crate) profiles: Vec<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) build: Option<Build>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Service {
+    /// As the files have it, with the public variables filled in.
     pub(crate) image: Option<String>,
     pub(crate) build: Option<Build>,
     pub(crate) facts: Facts,
@@ -127,7 +140,7 @@ impl Stack {
     }
 }
 
-/// What compose says of all files with the facts of docker/compose.yml in it, of which `base` is
+/// What compose says of all files with the facts of the base in it, of which `base` is
 /// what compose says alone: compose replaces its `x-stevedore:` by an overlay's, we merge the two.
 pub(crate) fn with_facts(merged: &str, base: &str) -> Result<String> {
     let (mut merged, base) = (json(merged)?, json(base)?);
@@ -163,20 +176,24 @@ fn json(text: &str) -> Result<Value> {
     serde_json::from_str(text).context("compose printed no JSON")
 }
 
-/// Reads `docker compose config --no-interpolate --no-path-resolution --format json`.
-pub(crate) fn parse(text: &str) -> Result<Stack> {
+/// Reads `docker compose config --no-interpolate --no-path-resolution --format json`. `public` are
+/// the variables of environment.toml.
+pub(crate) fn parse(text: &str, public: &BTreeMap<String, String>) -> Result<Stack> {
     let hash = fingerprint::sha256(text.as_bytes());
     let merged = json(text)?;
     let name = merged["name"].as_str().unwrap_or_default().to_owned();
-    super::check_name(&name).context("docker/compose.yml needs a top-level `name:`")?;
-    let mut services = BTreeMap::new();
+    super::check_name(&name).context("the compose file in docker/ needs a top-level `name:`")?;
+    let (mut services, mut switched_off) = (BTreeMap::new(), BTreeMap::new());
     let mut problems = Vec::new();
     for (service, value) in merged["services"].as_object().into_iter().flatten() {
-        // A service behind a profile is switched off: nothing starts it, so nothing builds it.
-        if value["profiles"].as_array().is_some_and(|profiles| !profiles.is_empty()) {
+        let profiles: Vec<String> = needs::profiles(value).into_iter().map(str::to_owned).collect();
+        if !profiles.is_empty() {
+            let build = value.get("build").and_then(|build| parse_build(build).ok());
+            let off = SwitchedOff { profiles, image: image(value, public), build };
+            switched_off.insert(service.clone(), off);
             continue;
         }
-        match parse_service(value) {
+        match parse_service(value, public) {
             Ok(facts) => {
                 services.insert(service.clone(), facts);
             }
@@ -201,7 +218,18 @@ pub(crate) fn parse(text: &str) -> Result<Stack> {
     }
     let (volumes, networks) = (named(&merged["volumes"]), named(&merged["networks"]));
     let host_files = uses_host_files(&merged);
-    Ok(Stack { name, services, variables, hash, volumes, networks, host_files })
+    let problems = needs::problems(&merged);
+    Ok(Stack {
+        name,
+        services,
+        switched_off,
+        problems,
+        variables,
+        hash,
+        volumes,
+        networks,
+        host_files,
+    })
 }
 
 fn named(value: &Value) -> BTreeSet<String> {
@@ -217,12 +245,20 @@ fn uses_host_files(merged: &Value) -> bool {
         || merged["services"].as_object().is_some_and(|all| all.values().any(has_files))
 }
 
-fn parse_service(value: &Value) -> Result<Service> {
+/// What `image:` says, with the public variables filled in.
+fn image(value: &Value, public: &BTreeMap<String, String>) -> Option<String> {
+    let text = value["image"].as_str()?;
+    let filled = substitute::fill_known(text, &|name| public.get(name).cloned());
+    // What can't be read compose reports itself.
+    Some(filled.unwrap_or_else(|_| text.to_owned()))
+}
+
+fn parse_service(value: &Value, public: &BTreeMap<String, String>) -> Result<Service> {
     let facts = value[KEY].as_object().cloned().unwrap_or_default();
     let facts: Facts = serde_json::from_value(Value::Object(facts)).context(KEY)?;
     check_facts(&facts)?;
     let build = value.get("build").map(parse_build).transpose()?;
-    let image = value["image"].as_str().map(str::to_owned);
+    let image = image(value, public);
     let environment = environment(&value["environment"]);
     let mut uses = BTreeSet::new();
     collect_variables(value, &mut uses);

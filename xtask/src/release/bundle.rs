@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::exit;
 use crate::project::beanstalk::{PlatformBranch, Target};
+use crate::project::compose_files::ComposeFiles;
 use crate::project::schema::Schema;
 use crate::project::stack::Stack;
 
@@ -46,6 +47,7 @@ const SETTINGS: &str = ".ebextensions/00-stevedore.config";
 /// An environment as the released commit describes it.
 pub(crate) struct Input<'i> {
     pub(crate) environment: &'i str,
+    pub(crate) files: &'i ComposeFiles,
     /// What compose says of all its files, without variables filled in.
     pub(crate) merged: &'i Value,
     /// The same of the overlay alone; null where there is none.
@@ -140,13 +142,13 @@ fn text(value: &Value) -> Result<String> {
 /// What is found to be wrong, each with the file that says it.
 struct Problems<'i> {
     overlay: &'i Value,
-    environment: &'i str,
+    files: &'i ComposeFiles,
     list: Vec<String>,
 }
 
 impl<'i> Problems<'i> {
     fn of(input: &Input<'i>) -> Problems<'i> {
-        Problems { overlay: input.overlay, environment: input.environment, list: Vec::new() }
+        Problems { overlay: input.overlay, files: input.files, list: Vec::new() }
     }
 
     /// `key` is a path of keys below the service, with dots.
@@ -155,10 +157,8 @@ impl<'i> Problems<'i> {
     }
 
     fn at(&mut self, path: &str, words: impl std::fmt::Display) {
-        let file = match says(self.overlay, path) {
-            true => format!("environments/{}/compose.yml", self.environment),
-            false => "docker/compose.yml".into(),
-        };
+        let overlay = self.files.overlay().filter(|_| says(self.overlay, path));
+        let file = overlay.unwrap_or(self.files.base()).display();
         let problem = format!("{file}: {path}: {words}");
         if !self.list.contains(&problem) {
             self.list.push(problem);

@@ -17,6 +17,7 @@ mod browser;
 mod bundle;
 mod campaign;
 mod cli;
+mod compose_files;
 mod deploy;
 mod deploy_killed;
 mod deploy_secrets;

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::project::assets;
-use crate::project::image::{self, Recipe};
-use crate::project::stack::{Service, Stack};
+use crate::project::image::{Recipe, claims};
+use crate::project::stack::Stack;
+use crate::project::{assets, compose_files};
 use crate::watch::{Changes, How};
 
 /// In the order in which they are brought about.
@@ -75,9 +75,8 @@ impl Rules<'_> {
             ("Procfile" | ".env" | ".env.example" | "environment.toml", None) => {
                 vec![Effect::Processes]
             }
-            ("compose.yml" | ".env" | ".env.example" | "environment.toml", Some(_)) => {
-                vec![Effect::Stack]
-            }
+            (".env" | ".env.example" | "environment.toml", Some(_)) => vec![Effect::Stack],
+            (name, Some(_)) if compose_files::NAMES.contains(&name) => vec![Effect::Stack],
             ("Procfile", Some(_)) | (_, None) => Vec::new(),
             (_, Some((stack, recipes))) => {
                 of_stack(&Path::new("environments").join(path), stack, recipes)
@@ -112,7 +111,8 @@ fn is_nobodys(path: &Path) -> bool {
 }
 
 fn of_stack(path: &Path, stack: &Stack, recipes: &[Recipe]) -> Vec<Effect> {
-    if path == Path::new("docker/compose.yml") || path == Path::new("docker/stack.lock") {
+    let is_base = compose_files::NAMES.iter().any(|name| path == Path::new("docker").join(name));
+    if is_base || path == Path::new("docker/stack.lock") {
         return vec![Effect::Stack];
     }
     let mut effects: Vec<Effect> = recipes
@@ -131,9 +131,10 @@ fn of_stack(path: &Path, stack: &Stack, recipes: &[Recipe]) -> Vec<Effect> {
     }
     // A service that is recreated starts again anyway.
     let rebuilt: Vec<String> = effects.iter().filter_map(image_of).cloned().collect();
+    let images: BTreeSet<String> = recipes.iter().map(|recipe| recipe.image.clone()).collect();
     effects.retain(|effect| match effect {
         Effect::Migrate(service) | Effect::Restart(service) => {
-            let image = image_of_service(&stack.services[service], &stack.name);
+            let image = claims::image_of(&images, stack, &stack.services[service]);
             !image.is_some_and(|image| rebuilt.contains(&image))
         }
         _ => true,
@@ -145,14 +146,6 @@ fn image_of(effect: &Effect) -> Option<&String> {
     match effect {
         Effect::Image(image) => Some(image),
         _ => None,
-    }
-}
-
-/// The image that a service runs, where it is one of ours.
-fn image_of_service(service: &Service, project: &str) -> Option<String> {
-    match &service.build {
-        Some(build) => image::folder_of(&build.dockerfile),
-        None => Some(service.image.as_ref()?.strip_prefix(project)?.strip_prefix('/')?.to_owned()),
     }
 }
 
@@ -228,7 +221,7 @@ mod tests {
 
     #[test]
     fn in_containers_each_file_calls_for_the_least_that_is_right() {
-        let stack = stack::parse(STACK).unwrap();
+        let stack = stack::parse(STACK, &BTreeMap::new()).unwrap();
         let recipes = [
             recipe("app", "app", &["Cargo.toml", "Cargo.lock"]),
             recipe("edge", ".", &["docker/edge/edge.conf", "app/dist"]),
@@ -257,8 +250,10 @@ mod tests {
                 ("docker/edge/edge.conf", &[image("edge")]),
                 ("docker/store/hba.conf", &[image("store")]),
                 ("docker/compose.yml", &[Effect::Stack]),
+                ("docker/compose.yaml", &[Effect::Stack]),
                 ("docker/stack.lock", &[Effect::Stack]),
                 ("environments/dev/compose.yml", &[Effect::Stack]),
+                ("environments/dev/compose.yaml", &[Effect::Stack]),
                 ("environments/dev/.env", &[Effect::Stack]),
                 ("environments/dev/Procfile", &[]),
                 ("environments/dev/edge.conf", &[Effect::Restart("edge".into())]),

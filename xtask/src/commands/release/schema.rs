@@ -140,7 +140,7 @@ impl Pair {
         let facts = env::load(before, &previous.environment)?;
         let older = env::describe(before, &facts)?;
         let description = stack::combine(&older, &env::describe(tree, &new.facts)?, &kept)?;
-        let stack = stack::parse(&description)?;
+        let stack = stack::parse(&description, &facts.environment.variables)?;
         let (mut ids, mut images) = (BTreeMap::new(), BTreeSet::new());
         for name in stack.services.keys() {
             if kept.contains(name) {

@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::{Input, Made, make};
+use crate::project::compose_files::ComposeFiles;
 use crate::project::{environment, schema, stack};
 
 mod both;
@@ -36,7 +37,7 @@ impl Case {
         for (key, value) in self.more.as_object().unwrap() {
             merged[key] = value.clone();
         }
-        let stack = stack::parse(&merged.to_string())?;
+        let stack = stack::parse(&merged.to_string(), &BTreeMap::new())?;
         let text = format!("[beanstalk]\nplatform_branch = {:?}\n", self.branch);
         let target = environment::parse(&text)?.beanstalk.target("shop", "prod")?;
         let image = |name: &String| {
@@ -47,6 +48,10 @@ impl Case {
         let public = public.map(|(name, value)| (name.to_owned(), value.to_owned()));
         make(&Input {
             environment: "prod",
+            files: &ComposeFiles {
+                files: vec!["docker/compose.yml".into(), "environments/prod/compose.yml".into()],
+                problems: Vec::new(),
+            },
             merged: &merged,
             overlay: &self.overlay,
             stack: &stack,
