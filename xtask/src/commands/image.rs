@@ -14,6 +14,7 @@ mod prune;
 pub(crate) mod pull;
 pub(crate) mod read_back;
 pub(crate) mod share;
+pub(crate) mod unknown;
 mod update;
 mod verify;
 mod why;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use fingerprint::short;
 
 use super::image::plan::{self, Planned, Request};
-use super::image::share;
+use super::image::{share, unknown};
 use crate::cli::{self, Cache};
 use crate::ctx::Ctx;
 
@@ -70,7 +70,8 @@ fn action(
     if planned.unknown_bases.is_empty() {
         return Ok(BUILD);
     }
-    let may_exist = cache != Cache::Off || plan::has_builds(ctx, request, &planned.recipe.image)?;
+    let may_exist =
+        cache != Cache::Off || unknown::has_builds(ctx, request, &planned.recipe.image)?;
     Ok(if may_exist { UNKNOWN } else { BUILD })
 }
 

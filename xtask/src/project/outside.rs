@@ -193,12 +193,12 @@ mod tests {
                 "volumes_from": ["container:prod-db-1:ro"], "devices": [{"source": "/dev/sdb"}],
                 "external_links": ["prod-db-1"],
                 "volumes": [{
-                    "type": "bind", "read_only": true, "source": "/var/run/docker.sock",
-                    "target": "/var/run/docker.sock",
+                    "type": "bind", "read_only": true, "source": "/run/docker.sock",
+                    "target": "/engine",
                 }],
             }),
             &expect![[r"
-                service db can use a socket of this machine in /var/run/docker.sock (mounted at /var/run/docker.sock)
+                service db can use a socket of this machine in /run/docker.sock (mounted at /engine)
                 service db uses the network of this machine or of a container (network_mode)
                 service db uses the processes of this machine or of a container (pid)
                 service db uses the memory of this machine or of a container (ipc)

@@ -133,7 +133,7 @@ pub(crate) fn names_a_secret(name: &str) -> bool {
     is_key || !is_url && !ABOUT_ONE.contains(last) && words.iter().any(|it| SECRETS.contains(it))
 }
 
-/// Whether a value is an address with a password in it, such as `postgres://app:hunter2@db/app`.
+/// Whether a value is an address with a password in it, such as `store://app:hunter2@db/app`.
 pub(crate) fn holds_a_password(value: &str) -> bool {
     let Some((_, rest)) = value.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_address_with_a_password_is_one() {
-        for value in ["postgres://app:hunter2@db/app", "https://key@sentry.io/1", "redis://:p@r"] {
+        for value in ["store://app:hunter2@db/app", "https://key@sentry.io/1", "redis://:p@r"] {
             assert!(holds_a_password(value), "{value}");
         }
         for value in ["https://example.org/@me", "me@example.org", "a://@b", "http://h/?a=b@c"] {
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(found("ENV_SECRET_KEY"), (Source::Required, true));
         assert_eq!(found("ENV_CDN"), (Source::Default(String::new()), false));
         assert_eq!(found("OLD_TOKEN"), (Source::Optional, true));
-        let copied = parse("DB_PASSWORD=postgres\n").unwrap().variables["DB_PASSWORD"].clone();
-        assert_eq!((copied.source, copied.secret), (Source::Default("postgres".into()), true));
+        let copied = parse("DB_PASSWORD=letmein\n").unwrap().variables["DB_PASSWORD"].clone();
+        assert_eq!((copied.source, copied.secret), (Source::Default("letmein".into()), true));
     }
 }

@@ -242,8 +242,8 @@ fn no_environment(service: &Service<'_>) -> String {
     )
 }
 
-/// What a local environment has beside it. Nothing where what runs has to stay as it is: without the
-/// secrets that its data know, it would be started again with others.
+/// What a local environment has beside it. Nothing where what runs has to stay as it is: without
+/// the secrets that its data know, it would be started again with others.
 fn attached(
     ctx: &Ctx,
     service: &Service<'_>,

@@ -11,8 +11,8 @@ use crate::project::Project;
 use crate::project::image::Recipe;
 use crate::tools::git;
 
-/// What git would do with an environment's `.env`, as a problem. Nothing outside of a repository, or
-/// where the environment has no variables and so never gets an `.env`.
+/// What git would do with an environment's `.env`, as a problem. Nothing outside of a repository,
+/// or where the environment has no variables and so never gets an `.env`.
 pub(crate) fn to_git(ctx: &Ctx, facts: &Facts) -> Option<String> {
     if facts.schema.variables.is_empty() && !facts.dotenv_path().exists() {
         return None;

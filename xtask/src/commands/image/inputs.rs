@@ -113,8 +113,8 @@ impl Files {
     }
 }
 
-/// Whether a build sends a file, named from the project's root, to the builder, should it exist: the
-/// ignore file that would have to name it, and the file's path in the context.
+/// Whether a build sends a file, named from the project's root, to the builder, should it exist:
+/// the ignore file that would have to name it, and the file's path in the context.
 pub(crate) fn sends(ctx: &Ctx, recipe: &Recipe, file: &str) -> Result<Option<(String, String)>> {
     let path = match recipe.context.as_str() {
         "." => file,

@@ -11,7 +11,7 @@ use fingerprint::{Inputs, Record, reason};
 
 use super::external;
 use super::inputs::{self, Files};
-use super::last;
+use super::{last, unknown};
 use crate::commands::env::{self, Facts};
 use crate::commands::{assets, doctor};
 use crate::ctx::{Ctx, QUESTION};
@@ -132,14 +132,6 @@ impl Planned {
     pub(crate) fn reason(&self) -> String {
         reason::summary(&self.reasons)
     }
-
-    /// Which bases have to be here before anybody knows what becomes of the image; `None` where
-    /// that is known.
-    pub(crate) fn unknown_until(&self) -> Option<String> {
-        let names: Vec<&str> = self.unknown_bases.iter().map(String::as_str).collect();
-        let verb = if names.len() == 1 { "is" } else { "are" };
-        (!names.is_empty()).then(|| format!("unknown until {} {verb} here", names.join(", ")))
-    }
 }
 
 /// Reads all inputs and asks the engine once for all images.
@@ -214,23 +206,8 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
         for (planned, files) in images.iter_mut().zip(&files) {
             judge(ctx, request, planned, files, found.remove(&planned.reference));
         }
-        mark_unknown(&mut images, &absent);
+        unknown::mark(&mut images, &absent);
         return Ok(Plan { images });
-    }
-}
-
-/// Notes on each image that is not fresh which of the absent bases its fingerprint rests on.
-fn mark_unknown(images: &mut [Planned], absent: &BTreeSet<String>) {
-    let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for planned in images {
-        let recipe = &planned.recipe;
-        let mut unknown: BTreeSet<String> =
-            recipe.externals.intersection(absent).cloned().collect();
-        unknown.extend(recipe.bases.iter().filter_map(|base| below.get(base)).flatten().cloned());
-        below.insert(recipe.image.clone(), unknown.clone());
-        if planned.found.is_none() && !planned.pretended {
-            planned.unknown_bases = unknown;
-        }
     }
 }
 
@@ -393,12 +370,6 @@ fn differences(planned: &Planned, files: &Files, last: &Record) -> Vec<String> {
         new_rules: changed.then_some((&files.ignore_name, &files.ignore)),
     };
     reason::differences(&last.inputs, &planned.inputs, &place)
-}
-
-/// Whether this engine has any build of an image, whatever its inputs were.
-pub(crate) fn has_builds(ctx: &Ctx, request: &Request, image: &str) -> Result<bool> {
-    let pattern = reference(&request.stack, image, "*");
-    Ok(!ctx.read(docker::list_images(&ctx.sh, &[pattern]))?.trim().is_empty())
 }
 
 /// Whether the engine has an image by its ID.
