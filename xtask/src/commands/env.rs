@@ -362,7 +362,16 @@ pub(crate) fn port_variable(port: &str) -> String {
 
 /// Names of services as given on the command line; unknown ones are usage errors.
 pub(crate) fn check_services(stack: &Stack, services: &[String]) -> Result<()> {
-    services.iter().try_for_each(|service| project::known("service", service, &stack.names()))
+    for service in services {
+        if let Some(off) = stack.switched_off.get(service) {
+            return Err(exit::usage(format!(
+                "{service} is behind the profile {}, which is not started; remove its `profiles`",
+                off.profiles.join(", ")
+            )));
+        }
+        project::known("service", service, &stack.names())?;
+    }
+    Ok(())
 }
 
 /// The service that was named, or the main one.

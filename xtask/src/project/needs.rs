@@ -1,7 +1,7 @@
 //! What a service names that must exist: other services, volumes, networks, secrets, configs.
 //!
-//! `docker compose config --no-interpolate` accepts a name that nothing defines, and compose refuses
-//! it only when it starts the stack. A service behind a profile is not started, so nothing may need
+//! `docker compose config --no-interpolate` accepts a name that nothing defines, and compose
+//! refuses it only when it starts the stack. A service behind a profile is not started, so nothing may need
 //! it. Names with a variable in them are left to compose, which knows the values.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,12 +14,14 @@ use super::hints::Hints;
 use super::{needs, outside, substitute};
 use crate::exit;
 
+mod given;
 mod order;
 pub(crate) use order::Dependency;
 
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// The `name:` of the compose file in docker/: the first part of every image and container name.
+    /// The `name:` of the compose file in docker/: the first part of every image's and container's
+    /// name.
     pub(crate) name: String,
     pub(crate) services: BTreeMap<String, Service>,
     /// Services behind a profile: nothing starts them.
@@ -35,8 +37,8 @@ pub(crate) struct Stack {
     pub(crate) volumes: BTreeSet<String>,
     /// Networks that the stack has by name.
     pub(crate) networks: BTreeSet<String>,
-    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`. A mount whose
-    /// source is a variable may be one.
+    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`. A mount
+    /// whose source is a variable may be one.
     pub(crate) host_files: bool,
 }
 
@@ -259,12 +261,12 @@ fn parse_service(value: &Value, public: &BTreeMap<String, String>) -> Result<Ser
     check_facts(&facts)?;
     let build = value.get("build").map(parse_build).transpose()?;
     let image = image(value, public);
-    let environment = environment(&value["environment"]);
+    let environment = given::environment(&value["environment"]);
     let mut uses = BTreeSet::new();
     collect_variables(value, &mut uses);
-    uses.extend(without_value(&environment));
+    uses.extend(given::without_value(&environment));
     let environment = environment.into_keys().collect();
-    let env_files = env_files(&value["env_file"]);
+    let env_files = given::env_files(&value["env_file"]);
     let bind = |mount: &Value| {
         let source = mount["source"].as_str().filter(|_| mount["type"] == "bind")?;
         (!source.starts_with('/')).then(|| normal(source))
@@ -288,41 +290,6 @@ fn parse_service(value: &Value, public: &BTreeMap<String, String>) -> Result<Ser
         depends_on,
         restart,
     })
-}
-
-/// The names that a service gets, and whether each has a value in the file.
-fn environment(value: &Value) -> BTreeMap<String, bool> {
-    match value {
-        Value::Object(map) => {
-            map.iter().map(|(name, value)| (name.clone(), !value.is_null())).collect()
-        }
-        Value::Array(list) => {
-            let texts = list.iter().filter_map(Value::as_str);
-            let pair = |text: &str| match text.split_once('=') {
-                Some((name, _)) => (name.to_owned(), true),
-                None => (text.to_owned(), false),
-            };
-            texts.map(pair).collect()
-        }
-        _ => BTreeMap::new(),
-    }
-}
-
-fn without_value(environment: &BTreeMap<String, bool>) -> impl Iterator<Item = String> {
-    environment.iter().filter(|(_, has_value)| !**has_value).map(|(name, _)| name.clone())
-}
-
-/// The short form is a text or a list of texts, the long one has `path` and `required`. A path with
-/// a variable is compose's to resolve.
-fn env_files(value: &Value) -> BTreeMap<String, bool> {
-    let one = |value: &Value| {
-        let path = value.as_str().or(value["path"].as_str())?;
-        (!path.contains('$')).then(|| (normal(path), value["required"] != false))
-    };
-    match value {
-        Value::Array(list) => list.iter().filter_map(one).collect(),
-        other => one(other).into_iter().collect(),
-    }
 }
 
 /// A number as compose prints it: text where it has variables.

@@ -124,6 +124,8 @@ impl Stack {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use crate::project::stack;
 
     fn stack() -> stack::Stack {
@@ -136,7 +138,7 @@ mod tests {
             "proxy": {"depends_on": {"app": {"condition": "service_started", "restart": true}}},
             "mail": {"depends_on": ["db"]}
         }}"#;
-        stack::parse(text).unwrap()
+        stack::parse(text, &BTreeMap::new()).unwrap()
     }
 
     fn set(names: &[&str]) -> std::collections::BTreeSet<String> {

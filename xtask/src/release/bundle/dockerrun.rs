@@ -257,10 +257,6 @@ impl Others<'_, '_> {
                     format!("ECS sees health checks of the compose file only; give {name} one");
                 problems.add(self.service.name, &key, words);
             }
-            if condition == "SUCCESS" && !other.once {
-                let words = format!("mark {name} with `x-stevedore: {{once: true}}`");
-                problems.add(self.service.name, &key, words);
-            }
             dependencies.push(json!({"containerName": name, "condition": condition}));
         }
         dependencies.into()

@@ -106,8 +106,6 @@ fn the_ecs_branch_says_what_it_lacks() {
               docker/compose.yml: services.app.networks: ECS has one network for all containers, where names come from `links`
               docker/compose.yml: services.app.depends_on.b: without a link it can't find b on the ECS branch; add `links: [b]`
               docker/compose.yml: services.app.depends_on.b: ECS sees health checks of the compose file only; give b one
-              docker/compose.yml: services.app.depends_on.c: without a link it can't find c on the ECS branch; add `links: [c]`
-              docker/compose.yml: services.app.depends_on.c: mark c with `x-stevedore: {once: true}`
               docker/compose.yml: services.app.healthcheck.start_interval: ECS asks at one pace from the beginning; accept it with `x-stevedore: {bundle: {lossy: [start_interval]}}`
               docker/compose.yml: services.app.healthcheck.interval: it is 1s, and ECS takes whole seconds from 5 to 300
               docker/compose.yml: services.app.healthcheck.timeout: it is 90s, and ECS takes whole seconds from 2 to 60
