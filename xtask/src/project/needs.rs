@@ -1,8 +1,8 @@
 //! What a service names that must exist: other services, volumes, networks, secrets, configs.
 //!
-//! `docker compose config --no-interpolate` accepts a name that nothing defines, and compose
-//! refuses it only when it starts the stack. A service behind a profile is not started, so nothing may need
-//! it. Names with a variable in them are left to compose, which knows the values.
+//! `docker compose config --no-interpolate` accepts a name that nothing defines; compose refuses it
+//! when it starts the stack. A service behind a profile is not started, so nothing may need it.
+//! Names with a variable in them are left to compose, which knows the values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -175,7 +175,7 @@ mod tests {
             },
             "volumes": {"data": null}, "networks": {"back": null},
         });
-        expected.assert_eq(&problems(&stack).join("\n"));
+        expected.assert_eq(&format!("{:#?}", problems(&stack)));
     }
 
     #[test]
@@ -186,14 +186,16 @@ mod tests {
                 "links": ["mail:m"], "volumes_from": ["mail:ro", "container:x"],
                 "network_mode": "service:mail", "pid": "service:none", "ipc": "service:mail",
             }),
-            &expect![[r"
-                service app: depends_on: mail is behind the profile dev, which is not started; remove its `profiles`, or write `depends_on: {mail: {condition: service_started, required: false}}`
-                service app: depends_on: there is no service none; known: app, db, mail
-                service app: links: mail is behind the profile dev, which is not started; remove its `profiles`
-                service app: volumes_from: mail is behind the profile dev, which is not started; remove its `profiles`
-                service app: network_mode: mail is behind the profile dev, which is not started; remove its `profiles`
-                service app: pid: there is no service none; known: app, db, mail
-                service app: ipc: mail is behind the profile dev, which is not started; remove its `profiles`"]],
+            &expect![[r#"
+                [
+                    "service app: depends_on: mail is behind the profile dev, which is not started; remove its `profiles`, or write `depends_on: {mail: {condition: service_started, required: false}}`",
+                    "service app: depends_on: there is no service none; known: app, db, mail",
+                    "service app: links: mail is behind the profile dev, which is not started; remove its `profiles`",
+                    "service app: volumes_from: mail is behind the profile dev, which is not started; remove its `profiles`",
+                    "service app: network_mode: mail is behind the profile dev, which is not started; remove its `profiles`",
+                    "service app: pid: there is no service none; known: app, db, mail",
+                    "service app: ipc: mail is behind the profile dev, which is not started; remove its `profiles`",
+                ]"#]],
         );
     }
 
@@ -209,7 +211,7 @@ mod tests {
                 ],
                 "networks": {"default": null, "back": {"aliases": ["x"]}},
             }),
-            &expect![""],
+            &expect!["[]"],
         );
     }
 
@@ -220,11 +222,13 @@ mod tests {
                 "volumes": [{"type": "volume", "source": "dta"}], "networks": ["front"],
                 "secrets": [{"source": "key"}], "configs": ["conf"],
             }),
-            &expect![[r"
-                service app: configs: conf is not defined; add it under the top-level `configs:`
-                service app: networks: front is not defined; add it under the top-level `networks:`
-                service app: secrets: key is not defined; add it under the top-level `secrets:`
-                service app: volumes: dta is not defined; add it under the top-level `volumes:`"]],
+            &expect![[r#"
+                [
+                    "service app: configs: conf is not defined; add it under the top-level `configs:`",
+                    "service app: networks: front is not defined; add it under the top-level `networks:`",
+                    "service app: secrets: key is not defined; add it under the top-level `secrets:`",
+                    "service app: volumes: dta is not defined; add it under the top-level `volumes:`",
+                ]"#]],
         );
     }
 
@@ -235,7 +239,10 @@ mod tests {
             "a": needs("b"), "b": needs("c"),
             "c": {"image": "a", "network_mode": "service:b"},
         }});
-        expect!["the services need each other in a circle: b → c → b; remove one `depends_on`"]
-            .assert_eq(&problems(&stack).join("\n"));
+        expect![[r#"
+            [
+                "the services need each other in a circle: b → c → b; remove one `depends_on`",
+            ]"#]]
+        .assert_eq(&format!("{:#?}", problems(&stack)));
     }
 }

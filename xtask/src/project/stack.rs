@@ -20,8 +20,7 @@ pub(crate) use order::Dependency;
 
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// The `name:` of the compose file in docker/: the first part of every image's and container's
-    /// name.
+    /// The `name:` of the files: the first part of every image and container name.
     pub(crate) name: String,
     pub(crate) services: BTreeMap<String, Service>,
     /// Services behind a profile: nothing starts them.
@@ -37,8 +36,8 @@ pub(crate) struct Stack {
     pub(crate) volumes: BTreeSet<String>,
     /// Networks that the stack has by name.
     pub(crate) networks: BTreeSet<String>,
-    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`. A mount
-    /// whose source is a variable may be one.
+    /// Whether it uses files of this machine: mounted, as a setting, or by `env_file`.
+    /// A mount whose source is a variable may be one.
     pub(crate) host_files: bool,
 }
 

@@ -234,7 +234,7 @@ mod tests {
             format!("{name}: {}", image.unwrap_or_else(|| "elsewhere".into()))
         });
         let found: Vec<String> = folders.chain(problems(&images, &stack)).collect();
-        expected.assert_eq(&found.join("\n"));
+        expected.assert_eq(&format!("{found:#?}"));
     }
 
     #[test]
@@ -248,72 +248,94 @@ mod tests {
              e n/app
              f redis:8
              g acme/app:1.0",
-            &expect![[r"
-                a: web
-                b: web
-                c: web
-                d: app
-                e: app
-                f: elsewhere
-                g: elsewhere
-                web: web"]],
+            &expect![[r#"
+                [
+                    "a: web",
+                    "b: web",
+                    "c: web",
+                    "d: app",
+                    "e: app",
+                    "f: elsewhere",
+                    "g: elsewhere",
+                    "web: web",
+                ]"#]],
         );
         check(
             "web @web\nworker n-web\n",
-            &expect![[r"
-            web: web
-            worker: web"]],
+            &expect![[r#"
+                [
+                    "web: web",
+                    "worker: web",
+                ]"#]],
         );
         check(
             "web @web acme/app:${TAG}\nworker acme/app:${TAG}",
-            &expect![[r"
-            web: web
-            worker: web"]],
+            &expect![[r#"
+                [
+                    "web: web",
+                    "worker: web",
+                ]"#]],
         );
     }
 
     #[test]
     fn a_build_behind_a_profile_is_built_for_who_runs_it() {
-        check("build @web acme/app off\nworker acme/app", &expect!["worker: web"]);
+        check(
+            "build @web acme/app off\nworker acme/app",
+            &expect![[r#"
+            [
+                "worker: web",
+            ]"#]],
+        );
     }
 
     #[test]
     fn what_would_be_two_images_under_one_name_is_refused() {
         check(
             "web @web acme/app:dev\nworker acme/app:dev@sha256:12",
-            &expect![[r"
-            web: web
-            worker: elsewhere
-            service worker: `image: acme/app:dev@sha256:12` never is what web builds; write `image: acme/app:dev`"]],
+            &expect![[r#"
+                [
+                    "web: web",
+                    "worker: elsewhere",
+                    "service worker: `image: acme/app:dev@sha256:12` never is what web builds; write `image: acme/app:dev`",
+                ]"#]],
         );
         check(
             "web @web acme/app:dev\nworker acme/app@sha256:12",
-            &expect![[r"
-            web: web
-            worker: elsewhere
-            service worker: `image: acme/app@sha256:12` never is what web builds; write `image: acme/app:dev`"]],
+            &expect![[r#"
+                [
+                    "web: web",
+                    "worker: elsewhere",
+                    "service worker: `image: acme/app@sha256:12` never is what web builds; write `image: acme/app:dev`",
+                ]"#]],
         );
         check(
             "worker n/app:other\nx n/app@sha256:12",
-            &expect![[r"
-            worker: elsewhere
-            x: elsewhere
-            service worker: nothing builds `image: n/app:other`; the image of docker/app is `image: n/app`
-            service x: `image: n/app@sha256:12` never is what docker/app builds; write `image: n/app`"]],
+            &expect![[r#"
+                [
+                    "worker: elsewhere",
+                    "x: elsewhere",
+                    "service worker: nothing builds `image: n/app:other`; the image of docker/app is `image: n/app`",
+                    "service x: `image: n/app@sha256:12` never is what docker/app builds; write `image: n/app`",
+                ]"#]],
         );
         check(
             "a @app acme/app\nb @web docker.io/acme/app:latest",
-            &expect![[r"
-            a: app
-            b: web
-            services a and b build docker/app/Dockerfile and docker/web/Dockerfile under one name, `image: acme/app`; give them two"]],
+            &expect![[r#"
+                [
+                    "a: app",
+                    "b: web",
+                    "services a and b build docker/app/Dockerfile and docker/web/Dockerfile under one name, `image: acme/app`; give them two",
+                ]"#]],
         );
         check(
             "web @web acme/app:dev\nworker acme/app:${TAG}",
-            &expect![[r"
-            web: web
-            worker: elsewhere
-            service worker: the value of a variable decides whether `image: acme/app:${TAG}` is what web builds as `image: acme/app:dev`; write both in the same way, or set it under [variables] in environment.toml"]],
+            &expect![[r#"
+                [
+                    "web: web",
+                    "worker: elsewhere",
+                    "service worker: the value of a variable decides whether `image: acme/app:${TAG}` is what web builds as `image: acme/app:dev`; write both in the same way, or set it under [variables] in environment.toml",
+                ]"#]],
         );
     }
 
@@ -329,9 +351,11 @@ mod tests {
         let mut filled = merged;
         filled["services"]["worker"]["image"] = "acme/app:dev".into();
         filled["services"]["other"]["image"] = "n/app:dev".into();
-        expect![[r"
-            service other: `image: ${OTHER}` is docker/app's name; write `image: n/app`
-            service worker: the value of a variable decides whether `image: ${IMAGE}` is what web builds as `image: acme/app:dev`; write both in the same way, or set it under [variables] in environment.toml"]]
-        .assert_eq(&hidden_by_variables(&images, &stack, &filled).join("\n"));
+        expect![[r#"
+            [
+                "service other: `image: ${OTHER}` is docker/app's name; write `image: n/app`",
+                "service worker: the value of a variable decides whether `image: ${IMAGE}` is what web builds as `image: acme/app:dev`; write both in the same way, or set it under [variables] in environment.toml",
+            ]"#]]
+        .assert_eq(&format!("{:#?}", hidden_by_variables(&images, &stack, &filled)));
     }
 }
