@@ -15,6 +15,7 @@ use crate::exit;
 use crate::project::compose_files::{self, ComposeFiles};
 use crate::project::dotenv::{self, Variables};
 use crate::project::environment::{self, Environment};
+use crate::project::needs::behind;
 use crate::project::schema::{self, Schema, Source, holds_a_password, names_a_secret};
 use crate::project::stack::{self, Stack};
 use crate::project::{self, Project, env_file, image};
@@ -80,7 +81,7 @@ pub(crate) fn load_stack(ctx: &Ctx, facts: &Facts) -> Result<Stack> {
 
 /// What compose says of an environment's files, with our own facts merged as its own are.
 pub(crate) fn describe(ctx: &Ctx, facts: &Facts) -> Result<String> {
-    facts.compose.check(&ctx.root)?;
+    facts.compose.check()?;
     let files = facts.compose_files();
     let merged = compose_config(ctx, &files, &[])?;
     let overlay_has_facts = files.get(1).is_some_and(|overlay| {
@@ -362,16 +363,13 @@ pub(crate) fn port_variable(port: &str) -> String {
 
 /// Names of services as given on the command line; unknown ones are usage errors.
 pub(crate) fn check_services(stack: &Stack, services: &[String]) -> Result<()> {
-    for service in services {
-        if let Some(off) = stack.switched_off.get(service) {
-            return Err(exit::usage(format!(
-                "{service} is behind the profile {}, which is not started; remove its `profiles`",
-                off.profiles.join(", ")
-            )));
-        }
-        project::known("service", service, &stack.names())?;
-    }
-    Ok(())
+    services.iter().try_for_each(|service| match stack.switched_off.get(service) {
+        Some(off) => Err(exit::usage(format!(
+            "the service {service} is {}; remove its `profiles` from the compose files",
+            behind(&off.profiles)
+        ))),
+        None => project::known("service", service, &stack.names()),
+    })
 }
 
 /// The service that was named, or the main one.

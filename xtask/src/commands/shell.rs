@@ -30,12 +30,7 @@ impl Shell {
 }
 
 /// Refuses when a service does not run, and says what to type.
-pub(crate) fn require_running(
-    ctx: &Ctx,
-    environment: &str,
-    project: &str,
-    service: &str,
-) -> Result<()> {
+fn require_running(ctx: &Ctx, environment: &str, project: &str, service: &str) -> Result<()> {
     let containers = start::containers(ctx, project)?;
     if containers.iter().any(|it| it.service() == service && it.state.status == "running") {
         return Ok(());

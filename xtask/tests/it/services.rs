@@ -321,3 +321,33 @@ fn leftover_containers_do_not_count_as_running_before() {
     assert_eq!(dev.ends(), 130);
     assert!(get(port, "/").is_none());
 }
+
+#[test]
+fn run_makes_a_container_of_any_service_while_the_stack_runs() {
+    engine!();
+    let service = |keys: &str| format!("{{build: {{context: docker/app}}, init: true, {keys}}}");
+    let project = Project::with_stack();
+    project.file("docker/app/Dockerfile", "FROM base\n").compose(&[
+        ("app", &service("command: [sleep, infinity], stop_grace_period: 1s")),
+        ("init", &service("command: ['true'], x-stevedore: {once: true}")),
+        ("mail", &service("profiles: [dev, more]")),
+    ]);
+    project.xtask(&["start"]).succeeds();
+    project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
+    // A container that was stopped by hand is no reason either.
+    docker(&["container", "rm", "--force", &format!("{}-dev-init-1", project.name)]);
+    project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
+    let behind = "the service mail is behind the profiles dev, more, which are not started";
+    for command in [
+        &["run", "--service", "mail", "id"][..],
+        &["shell", "dev", "mail"],
+        &["logs", "dev", "mail"],
+        &["restart", "dev", "mail"],
+    ] {
+        project.xtask(command).exits(2).says(behind);
+    }
+    project.xtask(&["shell", "dev", "init"]).exits(4).says("init does not run in dev");
+    project.xtask(&["stop"]).succeeds();
+    let says = "dev does not run; start it with `cargo xtask start dev`";
+    project.xtask(&["run", "--service", "init", "id"]).exits(4).says(says);
+}
