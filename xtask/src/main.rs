@@ -16,11 +16,36 @@ mod tools;
 mod watch;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&error)),
+    };
+    let json = cli.global.json;
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => ExitCode::from(render(&error)),
+        Err(error) => ExitCode::from(render(&error, json)),
     }
+}
+
+/// Shows help, or what is wrong with the command line: the exit code.
+fn refuse(error: &clap::Error) -> u8 {
+    // A pipe that is closed is nobody's fault.
+    let _ = error.print();
+    let code = u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
+    // Nothing could be parsed, so the flag is looked for as it was typed.
+    let words = std::env::args_os().take_while(|word| word != "--");
+    if code != 0 && words.into_iter().any(|word| word == "--json") {
+        let message = error.to_string();
+        tell(code, message.trim_start_matches("error: ").trim_end());
+    }
+    code
+}
+
+/// The last line of a failed command with `--json`.
+fn tell(code: u8, message: &str) {
+    use std::io::Write;
+    let event = serde_json::json!({"event": "error", "code": code, "message": message});
+    let _ = writeln!(anstream::stdout(), "{event}");
 }
 
 fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
@@ -78,7 +103,7 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
 }
 
 /// The one place that shows an error; its exit code.
-fn render(error: &anyhow::Error) -> u8 {
+fn render(error: &anyhow::Error, json: bool) -> u8 {
     use std::io::Write;
     let code = exit::code(error);
     let closed = error.chain().any(|cause| {
@@ -86,10 +111,15 @@ fn render(error: &anyhow::Error) -> u8 {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
     });
-    if exit::is_asked_for(error) || closed {
+    if closed {
         return code;
     }
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error:#}");
+    if !exit::is_asked_for(error) {
+        let style = anstyle::AnsiColor::Red.on_default().bold();
+        let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error:#}");
+    }
+    if json {
+        tell(code, &format!("{error:#}"));
+    }
     code
 }

@@ -97,3 +97,26 @@ fn a_closed_stdout_is_no_crash() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn with_json_a_failed_command_ends_with_an_event_that_says_so() {
+    let project = Project::new();
+    let last = |arguments: &[&str], code: i32| {
+        let answer = project.xtask(arguments).exits(code);
+        assert!(answer.stderr.starts_with("error: "), "{}", answer.stderr);
+        let events = answer.events();
+        let event = events.last().unwrap();
+        assert_eq!((&event["event"], &event["code"]), (&"error".into(), &code.into()));
+        event["message"].as_str().unwrap().to_owned()
+    };
+    let unknown = "\"dve\" is not an environment of this project; known: dev";
+    assert_eq!(last(&["--json", "start", "dve"], 2), unknown);
+    assert_eq!(last(&["image", "build", "dve", "--json"], 2), unknown);
+    assert!(last(&["--json", "dev", "--port", "0"], 2).starts_with("invalid value '0'"));
+    project.file("environments/dev/environment.toml", "[port]\n");
+    assert!(last(&["--json", "env", "show"], 1).contains("unknown field `port`"));
+    assert_eq!(project.xtask(&["start", "dve"]).exits(2).stdout, "");
+    let empty = tempfile::tempdir().unwrap();
+    let path = empty.path().display().to_string();
+    last(&["--json", "-C", &path, "env", "show"], 2);
+}
