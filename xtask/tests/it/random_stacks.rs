@@ -99,11 +99,11 @@ fn is_as_wanted(project: &Project, services: &[Service]) -> bool {
         let format = "{{.State.Status}} {{.State.ExitCode}} {{if index .State \"Health\"}}\
             {{.State.Health.Status}}{{end}}";
         let states = docker(&[&["container", "inspect", "--format", format], &ids[..]].concat());
-        let expected: &[&str] = match service.once {
-            true => &["exited 0"],
-            false => &["running 0", "running 0 healthy"],
+        let is_fine = |line: &str| match service.once {
+            // The health of what has ended is what it was last.
+            true => line.starts_with("exited 0"),
+            false => ["running 0", "running 0 healthy"].contains(&line.trim()),
         };
-        let is_fine = |line: &str| expected.contains(&line.trim());
         ids.len() == service.replicas && (ids.is_empty() || states.lines().all(is_fine))
     })
 }
