@@ -36,3 +36,4 @@ mod start;
 mod status;
 mod stop;
 mod test;
+mod volumes;

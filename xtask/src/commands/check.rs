@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::gate::{self, Gates, Status};
+use super::volumes::{self, Unnamed};
 use super::{assets, env, preflight};
 use crate::cli::Check;
 use crate::ctx::{Ctx, QUESTION};
@@ -102,6 +103,11 @@ fn dockerfiles(ctx: &Ctx, project: &Project) -> Result<Status> {
 fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
     let facts = env::load(ctx, name)?;
     let stack = env::load_stack(ctx, &facts)?;
+    for (service, found) in &stack.services {
+        let paths = found.unnamed_volumes.iter().cloned();
+        let volumes = paths.map(|path| Unnamed { service: service.clone(), path });
+        volumes::warn(ctx, name, volumes);
+    }
     let mut problems = env::undeclared(&facts, &stack);
     problems.extend(env::exposed_secrets(ctx, &facts, &stack));
     let unused = facts.schema.variables.iter().filter(|(name, _)| !stack.variables.contains(*name));

@@ -13,7 +13,7 @@ use super::start::answers::{self, Pages, Step};
 use super::start::startup::{self, Startup};
 use super::start::verdict::Verdict;
 use super::start::{self, Stage};
-use super::{doctor, env, procfile};
+use super::{doctor, env, procfile, volumes};
 use crate::cli::{Dev, Engine};
 use crate::ctx::Ctx;
 use crate::exit;
@@ -223,6 +223,11 @@ impl Ready {
                 let port = stage.facts.environment.main_port();
                 self.done = self.answers(ctx, stage, port)?;
                 if self.done {
+                    volumes::warn(
+                        ctx,
+                        ENVIRONMENT,
+                        volumes::of(&start::containers(ctx, &stage.target.project)?),
+                    );
                     line.answers(port);
                     open_page(ctx, flags.open, port)?;
                 }

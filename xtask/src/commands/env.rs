@@ -265,7 +265,7 @@ pub(crate) fn ensure(ctx: &Ctx, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-fn random_hex(digits: usize) -> String {
+pub(crate) fn random_hex(digits: usize) -> String {
     let mut bytes = vec![0; digits.div_ceil(2)];
     getrandom::fill(&mut bytes).expect("the system's random numbers");
     let mut text = hex::encode(bytes);

@@ -10,14 +10,14 @@ use fingerprint::{sha256, short};
 
 use super::env::{self, Facts};
 use super::image::build;
-use super::image::plan::{Plan, Request};
+use super::image::plan::Request;
 use super::ports::{self, Choice};
-use super::{dev, doctor, preflight};
+use super::{dev, doctor, preflight, volumes};
 use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::environment::MAIN_PORT;
-use crate::project::image::{self, Recipe, recipes};
+use crate::project::image::{Recipe, recipes};
 use crate::project::lock;
 use crate::project::stack::Stack;
 use crate::tools::compose::{self, Lines, Target};
@@ -27,6 +27,7 @@ use crate::tools::git;
 pub(crate) mod answers;
 mod checkout;
 mod existing;
+mod overlay;
 pub(crate) mod page;
 pub(crate) mod startup;
 pub(crate) mod verdict;
@@ -57,6 +58,7 @@ pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     let stage = prepare(ctx, name, port)?;
     bring_up(ctx, &stage)?;
     if !ctx.dry_run {
+        volumes::warn(ctx, name, volumes::of(&containers(ctx, &stage.target.project)?));
         answers::announce_page(ctx, &stage)?;
     }
     Ok(stage)
@@ -111,12 +113,16 @@ pub(crate) fn prepare_again(
     if name == dev::ENVIRONMENT {
         target.variables.extend(dev::live::running(ctx));
     }
-    preflight::filled(ctx, &facts, &stack, &target)?;
+    let files = match preflight::filled(ctx, &facts, &stack, &target)? {
+        Some(filled) => overlay::files_of(ctx, &facts, &target, &filled)?,
+        None => BTreeMap::new(),
+    };
     let lock = lock::load(&ctx.root)?;
-    let images = images_path(ctx, &facts);
+    let images = overlay::path(ctx, &facts);
     if let Some(built) = built.filter(|_| images.exists())
         && recipes(&facts.project, &stack, &facts.environment, &lock.epoch)? == built
     {
+        overlay::renew(ctx, &images, &files)?;
         target.files.push(images);
         return Ok(Stage { facts, stack, target });
     }
@@ -124,7 +130,7 @@ pub(crate) fn prepare_again(
     request.needs_assets = name != dev::ENVIRONMENT;
     let plan = build::build(ctx, &mut request, Cache::Off)?;
     let Request { facts, stack, .. } = request;
-    target.files.push(write_images(ctx, &facts, &stack, &plan)?);
+    target.files.push(overlay::write(ctx, &facts, &stack, &plan, &files)?);
     Ok(Stage { facts, stack, target })
 }
 
@@ -160,33 +166,6 @@ pub(crate) fn commit(ctx: &Ctx) -> String {
     let answer = ctx.ask(git::describe(&ctx.sh), QUESTION);
     let commit = answer.ok().filter(|answer| answer.status.success());
     commit.map_or_else(|| "unknown".into(), |answer| answer.stdout.trim().to_owned())
-}
-
-fn images_path(ctx: &Ctx, facts: &Facts) -> std::path::PathBuf {
-    ctx.state().join(&facts.name).join("images.yml")
-}
-
-/// The last overlay: every service of ours runs exactly the image that its inputs name.
-fn write_images(
-    ctx: &Ctx,
-    facts: &Facts,
-    stack: &Stack,
-    plan: &Plan,
-) -> Result<std::path::PathBuf> {
-    let mut services = BTreeMap::new();
-    for (name, service) in &stack.services {
-        let image = image::of_service(&facts.project, stack, service);
-        let mut entry = serde_json::json!({"labels": {LABEL_ENVIRONMENT: facts.name}});
-        if let Some(planned) = image.and_then(|image| plan.of(&image)) {
-            entry["image"] = planned.reference.clone().into();
-            entry["pull_policy"] = "never".into();
-        }
-        services.insert(name, entry);
-    }
-    let path = images_path(ctx, facts);
-    let text = serde_json::to_string_pretty(&serde_json::json!({ "services": services }))?;
-    ctx.write_cache(&path, text.as_bytes())?;
-    Ok(path)
 }
 
 /// Ports that nobody else has, in place of those that another checkout has.

@@ -70,6 +70,8 @@ pub(crate) struct Service {
     pub(crate) depends_on: BTreeMap<String, Dependency>,
     /// When the engine starts it again, in compose's words; `no` where the files do not say.
     pub(crate) restart: String,
+    /// Where it has a volume without a name.
+    pub(crate) unnamed_volumes: BTreeSet<String>,
 }
 
 /// A build section; paths from the project's root.
@@ -271,6 +273,12 @@ fn parse_service(value: &Value, public: &BTreeMap<String, String>) -> Result<Ser
         (!source.starts_with('/')).then(|| normal(source))
     };
     let mounts = value["volumes"].as_array().into_iter().flatten().filter_map(bind).collect();
+    let unnamed = |mount: &Value| {
+        let is_unnamed = mount["type"] == "volume" && mount["source"].is_null();
+        mount["target"].as_str().filter(|it| is_unnamed && it.starts_with('/')).map(str::to_owned)
+    };
+    let volumes = value["volumes"].as_array();
+    let unnamed_volumes = volumes.into_iter().flatten().filter_map(unnamed).collect();
     let from_files = BTreeSet::new();
     // Compose lets `scale` win.
     let replicas = [&value["scale"], &value["deploy"]["replicas"]].into_iter().find_map(number);
@@ -288,6 +296,7 @@ fn parse_service(value: &Value, public: &BTreeMap<String, String>) -> Result<Ser
         replicas,
         depends_on,
         restart,
+        unnamed_volumes,
     })
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn parse_list(stdout: &str) -> Result<Vec<Listed>> {
 pub(crate) fn inspect<'s>(sh: &'s Shell, ids: &[String]) -> Cmd<'s> {
     let format = "{\"Id\":{{json .Id}},\"Name\":{{json .Name}},\"Image\":{{json .Config.Image}},\
         \"Labels\":{{json .Config.Labels}},\"State\":{{json .State}},\
-        \"RestartCount\":{{json .RestartCount}},\"Ports\":{{json .NetworkSettings.Ports}}}";
+        \"RestartCount\":{{json .RestartCount}},\"Mounts\":{{json .Mounts}},\"Ports\":{{json .NetworkSettings.Ports}}}";
     cmd!(sh, "docker container inspect --format {format} {ids...}")
 }
 
@@ -61,6 +61,7 @@ pub(crate) struct Container {
     #[serde(rename = "RestartCount")]
     pub(crate) restarts: u32,
     ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
+    mounts: Vec<Mount>,
     /// In words, with how long it has been so.
     #[serde(skip)]
     pub(crate) status: String,
@@ -98,6 +99,24 @@ struct Probe {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: String,
+    name: String,
+    destination: String,
+}
+
+impl Mount {
+    /// Whether the engine made the volume's name up: nobody gave it one.
+    fn is_unnamed(&self) -> bool {
+        let is_made_up =
+            |name: &str| name.len() == 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
+        self.kind == "volume" && is_made_up(&self.name)
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Published {
     host_port: String,
 }
@@ -128,6 +147,12 @@ impl Container {
 
     pub(crate) fn health(&self) -> Option<&str> {
         self.state.health.as_ref().map(|health| health.status.as_str())
+    }
+
+    /// Where it sees volumes that nobody gave a name.
+    pub(crate) fn unnamed_volumes(&self) -> BTreeSet<String> {
+        let unnamed = self.mounts.iter().filter(|mount| mount.is_unnamed());
+        unnamed.map(|mount| mount.destination.clone()).collect()
     }
 
     /// What the health check printed when it ran last.
@@ -169,4 +194,21 @@ pub(crate) fn parse(inspected: &str, listed: &[Listed]) -> Result<Vec<Container>
 pub(crate) fn lacks_containers(stderr: &str) -> bool {
     let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
     lines.all(|line| line.contains("No such container"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_without_a_name_has_the_name_that_the_engine_made_up() {
+        let made_up = "0f".repeat(32);
+        let line = serde_json::json!({"Mounts": [
+            {"Type": "volume", "Name": made_up, "Destination": "/data"},
+            {"Type": "volume", "Name": "shop-dev_data", "Destination": "/kept"},
+            {"Type": "bind", "Source": "/x", "Destination": "/x"},
+        ]});
+        let found = parse(&line.to_string(), &[]).unwrap();
+        assert_eq!(found[0].unnamed_volumes(), BTreeSet::from(["/data".to_owned()]));
+    }
 }

@@ -35,6 +35,7 @@ mod histories;
 mod host;
 mod ignore_rules;
 mod images;
+mod kept;
 mod killed;
 mod killer;
 mod life;

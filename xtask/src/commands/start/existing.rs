@@ -98,7 +98,7 @@ fn by_files(ctx: &Ctx, name: &str) -> Result<Existing> {
         Err(error) => (Default::default(), Some(error)),
     };
     let mut target = super::target(ctx, &facts, &stack, project, settings);
-    target.files.extend(Some(super::images_path(ctx, &facts)).filter(|path| path.exists()));
+    target.files.extend(Some(super::overlay::path(ctx, &facts)).filter(|path| path.exists()));
     if problem.is_none() {
         let answer = ctx.ask(compose::check(&ctx.sh, &target), QUESTION)?;
         let words = || anyhow!("{}", answer.last_lines(1).join(" "));
