@@ -72,12 +72,13 @@ fn refused(facts: &Facts, problems: &[String]) -> anyhow::Error {
 /// A made-up value need not have the form that its place asks for. So two sets are tried, and only
 /// what is wrong with both is a problem.
 pub(crate) fn problems(ctx: &Ctx, facts: &Facts, stack: &Stack) -> Result<Vec<String>> {
+    let makes_dotenv = !facts.schema.variables.is_empty();
     let try_with = |settings: BTreeMap<String, String>| -> Result<Vec<String>> {
         let target = start::target(ctx, facts, stack, stack.name.clone(), settings);
         Ok(match ask(ctx, &target)? {
             Ok(filled) => refused_later(facts, stack, &filled),
             // A start makes that file before compose is asked.
-            Err(said) if said.contains(&facts.dotenv_name()) => Vec::new(),
+            Err(said) if makes_dotenv && said.contains(&facts.dotenv_name()) => Vec::new(),
             Err(said) => vec![format!("compose would not start it: {said}")],
         })
     };
