@@ -9,9 +9,7 @@ fn project(services: &[(&str, &str)]) -> Project {
     let dockerfile = "FROM base\nRUN echo new > /version\nCMD [\"sleep\", \"infinity\"]\n";
     project.file("docker/app/Dockerfile", dockerfile).compose(services);
     // `check` asks git for the shell scripts.
-    let init =
-        std::process::Command::new("git").args(["init", "--quiet"]).arg(project.root()).status();
-    assert!(init.unwrap().success());
+    project.in_git();
     project
 }
 

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::another_day;
+
 /// Longest wait for anything; only a hang takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -116,7 +118,7 @@ impl Project {
                  command: [sleep, infinity], init: true, stop_grace_period: 1s, \
                  x-stevedore: {main: true}}",
             )]);
-        if is_another_day() {
+        if another_day::is_simulated() {
             project.make_base_today();
         }
         project
@@ -171,6 +173,13 @@ impl Project {
     /// The private name of the base of [`Project::with_own_base`].
     pub(crate) fn own_base(&self) -> String {
         external(self.read("docker/stack.lock").split('"').nth(1).unwrap())
+    }
+
+    /// Makes it a git repository that keeps secrets out; no file is added.
+    pub(crate) fn in_git(&self) -> &Project {
+        let init = Command::new("git").args(["init", "--quiet"]).arg(self.root()).status();
+        assert!(init.unwrap().success());
+        self.file(".gitignore", "/environments/*/.env\n")
     }
 
     /// Writes docker/compose.yml: each service on one line.
@@ -267,7 +276,7 @@ impl Project {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        move_the_clock(&mut command, arguments);
+        another_day::move_the_clock(&mut command, arguments);
         command.arg("-C").arg(self.root()).args(arguments).stdin(Stdio::null());
         command.env_remove("CI").env("NO_COLOR", "1").envs(self.variables.iter().cloned());
         command
@@ -493,27 +502,6 @@ impl Drop for Running<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Puts the clock of a command into another year in `ci --another-day`. It stays where the command
-/// starts programs that compare it with one that stays: the Elastic Beanstalk of the test, and the
-/// file system under a watching `dev`.
-fn move_the_clock(command: &mut Command, arguments: &[&str]) {
-    const STAYS: [&str; 8] =
-        ["beanstalk", "ci", "deploy", "dev", "procfile", "rehearse", "rollback", "status"];
-    if !is_another_day() || arguments.iter().any(|it| STAYS.contains(it)) {
-        return;
-    }
-    let library = fs::read_dir("/usr/lib").unwrap().flatten();
-    let library = library.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
-    let library = library.into_iter().find(|path| path.exists()).expect("Debian's libfaketime");
-    command.env("LD_PRELOAD", library).env("FAKETIME", "+400d");
-    // Times of files and durations stay as they are.
-    command.env("NO_FAKE_STAT", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-}
-
-fn is_another_day() -> bool {
-    std::env::var_os("STEVEDORE_ANOTHER_DAY").is_some()
 }
 
 /// Waits for a condition; a hang is a failure with a name.

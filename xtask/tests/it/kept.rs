@@ -12,10 +12,7 @@ fn project(keys: &str, more: &str) -> Project {
     );
     project.file("docker/app/Dockerfile", "FROM base\n").compose(&[("app", &app)]);
     let text = project.read("docker/compose.yml");
-    let init =
-        std::process::Command::new("git").args(["init", "--quiet"]).arg(project.root()).status();
-    assert!(init.unwrap().success());
-    project.file("docker/compose.yml", text + more);
+    project.in_git().file("docker/compose.yml", text + more);
     project
 }
 

@@ -8,6 +8,7 @@
 
 mod dsl;
 
+mod another_day;
 mod apt_repository;
 mod assets;
 mod bad_input;
