@@ -3,13 +3,13 @@
 use std::fs;
 use std::process::Command;
 
-/// Puts the clock of a command into another year in `ci --another-day`. It stays where the command
-/// starts programs that compare it with one that stays: the Elastic Beanstalk of the test, and the
-/// file system under a watching `dev`.
+/// Puts the clock of a command into another year in `ci --another-day`: of those that write down
+/// when something was. All others start programs that compare their clock with one that stays (a
+/// file system, an Elastic Beanstalk), or that the library which sets the clock brings to a halt
+/// (compilers).
 pub(crate) fn move_the_clock(command: &mut Command, arguments: &[&str]) {
-    const STAYS: [&str; 8] =
-        ["beanstalk", "ci", "deploy", "dev", "procfile", "rehearse", "rollback", "status"];
-    if !is_simulated() || arguments.iter().any(|it| STAYS.contains(it)) {
+    const MOVED: [&str; 5] = ["bundle", "diff", "publish", "release", "releases"];
+    if !is_simulated() || !arguments.iter().any(|it| MOVED.contains(it)) {
         return;
     }
     let library = fs::read_dir("/usr/lib").unwrap().flatten();
