@@ -126,7 +126,7 @@ fn refused_later(facts: &Facts, stack: &Stack, filled: &Value) -> Vec<String> {
         let own = claims::image_of(images, stack, service).is_some();
         let image = filled["services"][name]["image"].as_str().filter(|_| !own);
         if let (Some(text), false) = (&service.image, image.is_none_or(reference::is_valid)) {
-            problems.push(format!("service {name}: `image: {text}` is no image reference"));
+            problems.push(format!("service {name}: `image: {text}` is not an image reference"));
         }
     }
     problems

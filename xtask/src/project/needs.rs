@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// A service that another one names.
+/// A service that another service names.
 struct Need<'v> {
     key: &'static str,
     service: &'v str,

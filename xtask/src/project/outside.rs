@@ -111,7 +111,7 @@ fn described(mount: &Value, shown: &Value) -> (String, String) {
     (source.to_owned(), format!(" (mounted at {target})"))
 }
 
-/// Whoever may connect to a socket can write, though the mount is read-only.
+/// A process that can connect to a socket can write, though the mount is read-only.
 fn reaches_a_socket(source: &str) -> bool {
     let source = source.trim_end_matches('/');
     source.ends_with(".sock") || ["", "/run", "/var", "/var/run"].contains(&source)

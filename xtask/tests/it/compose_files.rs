@@ -188,7 +188,7 @@ fn a_value_that_only_the_filled_in_form_shows_is_refused_before_anything_is_buil
     refused("ports: ['99999:80']", "", &["Invalid hostPort: 99999"]);
     refused("mem_limit: lots", "", &["'services[app].mem_limit': invalid size: 'lots'"]);
     refused("healthcheck: {test: x, interval: soon}", "", &["invalid duration \"soon\""]);
-    refused("", "  other: {image: 'Redis:8'}\n", &["`image: Redis:8` is no image reference"]);
+    refused("", "  other: {image: 'Redis:8'}\n", &["`image: Redis:8` is not an image reference"]);
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_trial_start_never_writes_to_data_that_a_variable_or_a_driver_names() {
         let answer = project.xtask(&["--json", "test", "--only", "smoke"]).exits(3).says(problem);
         assert_eq!(gates(&answer)[1], "smoke prod: failed", "{new}");
         assert_eq!(std::fs::read_dir(&prod).unwrap().count(), 0, "{new}");
-        assert!(!answer.stderr.contains("./data"), "the value is nobody's: {}", answer.stderr);
+        assert!(!answer.stderr.contains("./data"), "the value is shown: {}", answer.stderr);
     }
     let volume = "environments/prod/.env.example";
     project.file(volume, "DB_DATA_LOCATION=data\nRO=false\n");
