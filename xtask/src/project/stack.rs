@@ -91,8 +91,8 @@ pub(crate) struct Facts {
     pub(crate) main: bool,
     /// It holds data and outlives releases; a bundle never contains it.
     pub(crate) attached: bool,
-    /// It does its work and ends: done is exit code 0. A service is so too where another service waits
-    /// for its end (`service_completed_successfully`).
+    /// It does its work and ends: done is exit code 0. A service is so too where a different one
+    /// waits for its end with `service_completed_successfully`.
     pub(crate) once: bool,
     /// The command in its image that prints the environment variables it reads, one a line: the
     /// name, and `required` behind those that it cannot do without.
