@@ -38,13 +38,11 @@ impl Existing {
 
     /// Refuses names that are not services, by the files or else by the containers.
     pub(crate) fn check_services(&self, ctx: &Ctx, services: &[String]) -> Result<()> {
-        let known = match &self.stack {
-            Some(stack) => stack.names(),
-            None => {
-                let found = containers(ctx, &self.target.project)?;
-                found.iter().map(|it| it.service().to_owned()).collect()
-            }
-        };
+        if let Some(stack) = &self.stack {
+            return env::check_services(stack, services);
+        }
+        let found = containers(ctx, &self.target.project)?;
+        let known = found.iter().map(|it| it.service().to_owned()).collect();
         services.iter().try_for_each(|service| crate::project::known("service", service, &known))
     }
 }
