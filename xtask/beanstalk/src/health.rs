@@ -275,7 +275,7 @@ impl Check {
                 }
                 Err(format!("The health path {} answers {code}", self.path))
             }
-            Err(_) => Err(format!("The health path {} does not answer", self.path)),
+            Err(error) => Err(format!("The health path {} does not answer: {error}", self.path)),
         }
     }
 }

@@ -280,7 +280,11 @@ pub(crate) fn init(flags: EnvName, ctx: &Ctx) -> Result<()> {
         return Ok(());
     }
     load_variables(&facts).map(drop).context("fill in what is missing, then run it again")?;
-    ctx.say(format_args!("{} is complete", facts.dotenv_name()));
+    let name = facts.dotenv_name();
+    ctx.say(match facts.dotenv_path().exists() {
+        true => format!("{name} is complete"),
+        false => format!("{name}.example declares no variables: {} needs no .env", facts.name),
+    });
     Ok(())
 }
 

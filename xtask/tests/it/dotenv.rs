@@ -180,6 +180,16 @@ fn a_long_value_is_no_problem() {
 }
 
 #[test]
+fn init_says_that_an_environment_without_variables_needs_no_env() {
+    let project = Project::new();
+    project
+        .xtask(&["env", "init"])
+        .succeeds()
+        .says("environments/dev/.env.example declares no variables: dev needs no .env");
+    assert!(!project.path("environments/dev/.env").exists());
+}
+
+#[test]
 fn init_makes_secrets_once_for_the_owner_only_and_adds_what_is_new() {
     use std::os::unix::fs::PermissionsExt;
     let project = Project::new();

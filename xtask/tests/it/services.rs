@@ -334,7 +334,7 @@ fn run_makes_a_container_of_any_service_while_the_stack_runs() {
     ]);
     project.xtask(&["start"]).succeeds();
     project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
-    // A container that was stopped by hand is no reason either.
+    // It works, too, when somebody has removed the container.
     docker(&["container", "rm", "--force", &format!("{}-dev-init-1", project.name)]);
     project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
     let behind = "the service mail is behind the profiles dev, more, which are not started";

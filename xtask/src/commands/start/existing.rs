@@ -22,7 +22,7 @@ pub(crate) struct Existing {
     pub(crate) stack: Option<Stack>,
     /// What is wrong with the files; then `target` names none.
     pub(crate) problem: Option<anyhow::Error>,
-    /// Other projects that have containers of this environment: its name was another one then.
+    /// Other compose projects that have containers of this environment: it was renamed since.
     pub(crate) former: BTreeSet<String>,
 }
 
