@@ -1,7 +1,7 @@
 // What the page gains where scripts run. Without them it works all the same.
-import { helpWithForm } from "./form.js";
-import { offerThemes } from "./theme.js";
-import { relateTimes } from "./times.js";
+import { helpWithForm } from "./_form.js";
+import { offerThemes } from "./_theme.js";
+import { relateTimes } from "./_times.js";
 
 offerThemes();
 helpWithForm();

@@ -1,5 +1,5 @@
 // Puts a visitor's chosen colours on before anything is drawn. No module, because those run later:
-// the page would flash. theme.js is where the choice is made.
+// the page would flash. _theme.js is where the choice is made.
 {
   let chosen = null;
   try {

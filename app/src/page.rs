@@ -24,8 +24,6 @@ const ROWS_MAX: i64 = 100;
 const DAYS: i64 = 7;
 const SUGGESTIONS: &[&str] =
     &["run", "ride", "swim", "walk", "hike", "row", "climb", "yoga", "strength"];
-/// What `app.js` imports, and what those import: fetched along with it, and checked like it.
-const MODULES: &[&str] = &["form.js", "theme.js", "times.js"];
 
 /// The content security policy: assets from here and from the CDN, nothing from elsewhere. While
 /// one develops, a script from where live reload is may ask there.
@@ -89,7 +87,6 @@ impl Entry {
 #[template(path = "page.html")]
 struct Page<'a> {
     assets: Arc<Manifest>,
-    modules: &'static [&'static str],
     live_reload: Option<&'a str>,
     identity: &'a Identity,
     entry: Entry,
@@ -162,7 +159,6 @@ fn page(app: &App, entry: Entry, available: bool, week: Week, latest: Vec<Group>
     Page {
         // While one develops, assets are built anew under a running app.
         assets: if is_dev { app.assets.refreshed(app.log) } else { app.assets.manifest() },
-        modules: MODULES,
         live_reload: app.live_reload.as_deref(),
         identity: &app.identity,
         entry,

@@ -287,13 +287,16 @@ pub(crate) enum Assets {
     Check(AssetsCheck),
     /// Build, and again after each change, until Ctrl-C
     Watch(AssetsWatch),
+    /// Pin the newest dart-sass and esbuild in app/assets/assets.lock
+    Update(AssetsUpdate),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Sass becomes CSS with the prefixes that the browsers need, scripts are minified, everything else is
-copied. Each name carries the hash of its content; app/dist/manifest.json says which is which.
-app/assets/assets.toml names the browsers (targets) and the libraries (packages).")]
+dart-sass compiles Sass, esbuild bundles style sheets and modules and minifies classic scripts,
+everything else is copied. Each name carries a hash of its content; app/dist/manifest.json says
+which is which. A file whose name begins with _ is a part of others and gets no output of its own.
+app/assets/assets.toml names the browsers (targets) and the packages of the npm registry.")]
 pub(crate) struct AssetsBuild {}
 
 #[derive(Debug, Args)]
@@ -301,6 +304,9 @@ pub(crate) struct AssetsCheck {}
 
 #[derive(Debug, Args)]
 pub(crate) struct AssetsWatch {}
+
+#[derive(Debug, Args)]
+pub(crate) struct AssetsUpdate {}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Env {

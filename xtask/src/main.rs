@@ -81,6 +81,7 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
         cli::Command::Assets(cli::Assets::Build(flags)) => flags.run(&ctx).map(done),
         cli::Command::Assets(cli::Assets::Check(flags)) => flags.run(&ctx).map(done),
         cli::Command::Assets(cli::Assets::Watch(flags)) => flags.run(&ctx).map(done),
+        cli::Command::Assets(cli::Assets::Update(flags)) => flags.run(&ctx).map(done),
         cli::Command::Env(cli::Env::Init(flags)) => commands::env::init(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Check(flags)) => commands::env::check(flags, &ctx).map(done),
         cli::Command::Env(cli::Env::Show(flags)) => commands::env::show(flags, &ctx).map(done),

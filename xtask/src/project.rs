@@ -13,6 +13,7 @@ use crate::exit;
 
 pub(crate) mod assets;
 pub(crate) mod beanstalk;
+pub(crate) mod compilers;
 pub(crate) mod compose_files;
 pub(crate) mod dockerfile;
 pub(crate) mod dotenv;

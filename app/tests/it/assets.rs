@@ -1,6 +1,5 @@
 //! Styles, scripts and pictures: what the page links, and how the files are served.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use crate::database::Database;
@@ -29,13 +28,12 @@ fn the_page_links_the_files_of_the_manifest_with_their_digests() {
     let server = start(&database, &dist, &[]);
     let of = |source| format!(r#"integrity="{}" crossorigin="anonymous""#, integrity(source));
     let page = server.get("/").body;
-    let [style, module, script] = [of("app.scss"), of("theme.js"), of("app.js")];
+    let [style, script] = [of("app.scss"), of("app.js")];
     let first = of("stored-theme.js");
     has(
         &page,
         &[
             format!(r#"<link rel="stylesheet" href="/static/app-{HASH}.css" {style}>"#),
-            format!(r#"<link rel="modulepreload" href="/static/theme-{HASH}.js" {module}>"#),
             format!(r#"<script type="module" src="/static/app-{HASH}.js" {script}></script>"#),
             format!(r#"<script src="/static/stored-theme-{HASH}.js" {first}></script>"#),
             format!(r#"href="/static/icons/favicon-{HASH}.svg""#),
@@ -49,28 +47,6 @@ fn what_the_page_asks_for_is_there() {
     let asked = template.split("assets.get(\"").skip(1).map(|it| it.split('"').next().unwrap());
     for source in asked {
         assert!(sources().iter().any(|it| it == source), "no assets/{source}");
-    }
-}
-
-#[test]
-fn the_page_fetches_ahead_exactly_what_its_script_imports() {
-    let (database, dist) = (Database::sqlite(), Dist::built());
-    let page = start(&database, &dist, &[]).get("/").body;
-    let mut imported = BTreeSet::new();
-    collect_imports("app.js", &mut imported);
-    assert!(!imported.is_empty());
-    let start = r#"<link rel="modulepreload" href="/static/"#;
-    let name = |it: &str| it.split(&format!("-{HASH}")).next().unwrap().to_owned() + ".js";
-    let preloaded: BTreeSet<String> = page.split(start).skip(1).map(name).collect();
-    assert_eq!(preloaded, imported);
-}
-
-fn collect_imports(source: &str, imported: &mut BTreeSet<String>) {
-    let text = fs::read_to_string(format!("assets/{source}")).unwrap();
-    for import in text.split(" from \"./").skip(1).map(|it| it.split('"').next().unwrap()) {
-        if imported.insert(import.to_owned()) {
-            collect_imports(import, imported);
-        }
     }
 }
 

@@ -1,7 +1,6 @@
-//! What would give every build another result: `random()` and `unique-id()` of Sass.
-//!
-//! Their global forms are taken over by functions of ours that fail. Those of the built-in modules
-//! cannot be, so they are looked for in the texts.
+//! What would give every build another result: `random()` and `unique-id()` of Sass, as global
+//! functions and as those of the built-in modules. The compiler can forbid neither, so they are
+//! looked for in the texts.
 
 /// Module, function.
 pub(crate) const FUNCTIONS: [(&str, &str); 2] = [("math", "random"), ("string", "unique-id")];
@@ -17,15 +16,22 @@ pub(crate) fn find(text: &str) -> Option<(usize, &'static str)> {
     }
     // To Sass both signs are the same.
     let code = without_comments(text).replace('_', "-");
+    let is_name = |sign: char| sign.is_alphanumeric() || "-_.$".contains(sign);
     FUNCTIONS.iter().find_map(|(module, function)| {
-        let call = match namespace(&code, module)? {
-            "*" => format!("{function}("),
-            namespace => format!("{namespace}.{function}("),
+        let call = |call: String| {
+            let calls = code.match_indices(&call).map(|(at, _)| at);
+            let mut calls = calls.filter(|at| {
+                // `@function random(` is somebody's own.
+                !code[..*at].ends_with(is_name) && !code[..*at].trim_end().ends_with("@function")
+            });
+            calls.next().map(|at| (at, *function))
         };
-        let calls = code.match_indices(&call).map(|(at, _)| at);
-        let is_name = |sign: char| sign.is_alphanumeric() || "-_.$".contains(sign);
-        let mut calls = calls.filter(|at| !code[..*at].ends_with(is_name));
-        calls.next().map(|at| (at, *function))
+        let is_own = code.contains(&format!("@function {function}("));
+        let global = if is_own { None } else { call(format!("{function}(")) };
+        global.or_else(|| match namespace(&code, module)? {
+            "*" => None,
+            namespace => call(format!("{namespace}.{function}(")),
+        })
     })
 }
 

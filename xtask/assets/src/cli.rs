@@ -42,7 +42,13 @@ pub(crate) struct Places {
     /// Where the pipeline keeps what it remembers; can be deleted at any time
     #[arg(long, value_name = "DIR")]
     pub(crate) state: PathBuf,
-    /// Where style sheets look for libraries
+    /// The package of dart-sass, such as sass-embedded-linux-x64 of the npm registry
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sass: PathBuf,
+    /// The program esbuild
+    #[arg(long, value_name = "FILE")]
+    pub(crate) esbuild: PathBuf,
+    /// Where style sheets and scripts look for packages
     #[arg(long = "load-path", value_name = "DIR")]
     pub(crate) load_paths: Vec<PathBuf>,
     /// Files that lie in the output too, but for names that a build makes; the manifest names none

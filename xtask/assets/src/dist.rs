@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use anyhow::{Context, Result};
 use fingerprint::sha256;
 
 use crate::cli::Places;
+use crate::content::Content;
 use crate::look::{Files, Last, Look};
 use crate::make::{Listed, Made};
 use crate::{memory, parallel};
@@ -61,11 +61,11 @@ pub(crate) struct Written {
 
 /// Everything that the output directory shall hold: made, compressed, and the manifest.
 pub(crate) struct Dist {
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Content>,
     /// SHA-256 of each file; also of compressed ones of the last build, which are right as they lie
     /// there.
     hashes: Files,
-    manifest: Vec<u8>,
+    manifest: Content,
 }
 
 impl Dist {
@@ -79,41 +79,44 @@ impl Dist {
         // Another program might compress in another way.
         let last = last.filter(|last| last.setting == look.setting);
         let before = |name: &str| last.and_then(|last| last.output.get(name));
-        let mut files = std::mem::take(&mut made.outputs);
-        let mut hashes: Files =
-            files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect();
-        let wanted: Vec<(&String, &Vec<u8>, &str)> = files
+        let mut files = BTreeMap::new();
+        let mut hashes = Files::new();
+        for (name, (content, hash)) in std::mem::take(&mut made.outputs) {
+            hashes.insert(name.clone(), hash);
+            files.insert(name, content);
+        }
+        let wanted: Vec<(&String, &Content, &str)> = files
             .iter()
             .filter(|(name, _)| is_compressible(name))
-            .flat_map(|(name, bytes)| SUFFIXES.map(|suffix| (name, bytes, suffix)))
+            .flat_map(|(name, content)| SUFFIXES.map(|suffix| (name, content, suffix)))
             .collect();
-        let variants = parallel::each(&wanted, |(name, bytes, suffix)| {
+        let variants = parallel::each(&wanted, |(name, content, suffix)| -> Result<_> {
             if before(name) == hashes.get(*name) {
                 let variant = format!("{name}{suffix}");
                 match (before(&variant), look.output.get(&variant)) {
                     // It was not smaller.
-                    (None, _) => return None,
+                    (None, _) => return Ok(None),
                     (Some(hash), found) if found == Some(hash) => {
-                        return Some(Variant::Kept(hash.clone()));
+                        return Ok(Some(Variant::Kept(hash.clone())));
                     }
                     // Somebody changed or removed it.
                     _ => {}
                 }
             }
             let is_map = name.ends_with(".map");
-            let small = match *suffix {
-                BROTLI => brotli(bytes, is_map),
-                _ => gzip(bytes, is_map),
+            let (size, small) = match *suffix {
+                BROTLI => brotli(content, is_map)?,
+                _ => gzip(content, is_map)?,
             };
-            (small.len() < bytes.len()).then_some(Variant::New(small))
+            Ok((small.len() < size).then_some(Variant::New(small)))
         });
         let names = wanted.iter().map(|(name, _, suffix)| format!("{name}{suffix}"));
-        let variants: Vec<(String, Option<Variant>)> = names.zip(variants).collect();
+        let variants: Vec<(String, Result<Option<Variant>>)> = names.zip(variants).collect();
         for (name, variant) in variants {
-            match variant {
+            match variant? {
                 Some(Variant::New(bytes)) => {
                     hashes.insert(name.clone(), sha256(&bytes));
-                    files.insert(name, bytes);
+                    files.insert(name, Content::Bytes(bytes));
                 }
                 Some(Variant::Kept(hash)) => drop(hashes.insert(name, hash)),
                 None => {}
@@ -124,13 +127,12 @@ impl Dist {
         hashes.insert(MANIFEST.to_owned(), sha256(&manifest));
         for (name, directory) in look.kept.keys().zip(places.keep.iter().cycle()) {
             if !hashes.contains_key(name) {
-                let path = directory.join(name);
-                let bytes =
-                    fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
-                hashes.insert(name.clone(), sha256(&bytes));
-                files.insert(name.clone(), bytes);
+                let content = Content::File(directory.join(name));
+                hashes.insert(name.clone(), content.sha256()?);
+                files.insert(name.clone(), content);
             }
         }
+        let manifest = Content::Bytes(manifest);
         Ok(Dist { files, hashes, manifest })
     }
 
@@ -145,10 +147,10 @@ impl Dist {
         for directory in directories {
             create_directory(&output.join(directory))?;
         }
-        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), bytes));
-        for (name, bytes) in files.chain([(MANIFEST, &self.manifest)]) {
+        let files = self.files.iter().map(|(name, content)| (name.as_str(), content));
+        for (name, content) in files.chain([(MANIFEST, &self.manifest)]) {
             let same = look.output.get(name) == self.hashes.get(name);
-            done.written += usize::from(place(output, name, bytes, same)?);
+            done.written += usize::from(place(output, name, content, same)?);
         }
         done.removed = remove_others(output, "", &self.hashes)?;
         Ok((done, self.hashes))
@@ -171,31 +173,31 @@ fn is_compressible(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, extension)| COMPRESSIBLE.contains(&extension))
 }
 
-fn brotli(bytes: &[u8], is_map: bool) -> Vec<u8> {
+/// The size before, and the smaller bytes.
+fn brotli(content: &Content, is_map: bool) -> Result<(usize, Vec<u8>)> {
     let parameters = brotli::enc::BrotliEncoderParams {
         quality: if is_map { BROTLI_QUALITY_OF_MAPS } else { BROTLI_QUALITY },
         lgwin: BROTLI_WINDOW,
-        size_hint: bytes.len(),
+        size_hint: content.size()?,
         ..Default::default()
     };
     let mut small = Vec::new();
-    // Memory to memory: there is nothing that could fail.
-    let _ = brotli::BrotliCompress(&mut &bytes[..], &mut small, &parameters);
-    small
+    brotli::BrotliCompress(&mut content.reader()?, &mut small, &parameters)?;
+    Ok((content.size()?, small))
 }
 
 /// Without a time or a name in its header, so that equal content gives equal bytes.
-fn gzip(bytes: &[u8], is_map: bool) -> Vec<u8> {
+fn gzip(content: &Content, is_map: bool) -> Result<(usize, Vec<u8>)> {
     let level = if is_map { GZIP_LEVEL_OF_MAPS } else { GZIP_LEVEL };
     let mut writer = flate2::GzBuilder::new()
         .operating_system(255)
         .write(Vec::new(), flate2::Compression::new(level));
-    let _ = writer.write_all(bytes);
-    writer.finish().unwrap_or_default()
+    content.copy(&mut writer)?;
+    Ok((content.size()?, writer.finish()?))
 }
 
 /// Puts a file where it belongs, with the mode it must have; true when it had to be written.
-fn place(output: &Path, name: &str, bytes: &[u8], same: bool) -> Result<bool> {
+fn place(output: &Path, name: &str, content: &Content, same: bool) -> Result<bool> {
     let path = output.join(name);
     if same && set_mode(&path, 0o644).is_ok() {
         return Ok(false);
@@ -203,7 +205,7 @@ fn place(output: &Path, name: &str, bytes: &[u8], same: bool) -> Result<bool> {
     if path.is_dir() {
         fs::remove_dir_all(&path).with_context(|| format!("can't remove {}", path.display()))?;
     }
-    memory::replace(&path, bytes)?;
+    memory::replace(&path, |file| content.copy(file))?;
     Ok(true)
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -18,9 +19,11 @@ use crate::config::{self, Config};
 use crate::memory;
 
 /// Changes whenever the same sources would give other outputs.
-const SCHEMA: &str = "assets 1";
-/// Of a library, style sheets are all that can be asked for.
-const STYLES_ONLY: &str = "*\n!**/*.scss\n!**/*.sass\n!**/*.css\n";
+const SCHEMA: &str = "assets 2";
+
+/// Copies and locks that editors put beside the file that is edited; what npm installed.
+const LEFT_BY_EDITORS: &str =
+    "**/*~\n**/[#]*[#]\n**/.[#]*\n**/.*.sw?\n**/4913\n**/*___jb_tmp___\n**/node_modules\n";
 
 /// Path -> SHA-256, for the files of a directory.
 pub(crate) type Files = BTreeMap<String, String>;
@@ -30,7 +33,7 @@ pub(crate) struct Look {
     pub(crate) tree: Tree,
     /// The sources, by their path from the source directory.
     pub(crate) sources: Files,
-    /// The libraries' style sheets, by their whole path.
+    /// The files of the packages, by their whole path.
     pub(crate) libraries: BTreeMap<PathBuf, String>,
     /// What stays in the output besides, by path from its directory.
     pub(crate) kept: Files,
@@ -59,32 +62,34 @@ impl Look {
     /// `remember` is where what was hashed is remembered, if it may be.
     pub(crate) fn new(places: &Places, remember: Option<&Path>) -> Result<Look> {
         let config = config::load(&places.source)?;
-        let walk = |directory: &Path, name: &str, rules: &str| {
-            walk(places, remember, directory, name, rules)
-        };
-        let tree = walk(&places.source, "source", "")?;
+        let tree = walk(places, remember, &places.source, "source", LEFT_BY_EDITORS)?;
+        let walk = |directory: &Path, name: &str| walk(places, remember, directory, name, "");
         let mut libraries = BTreeMap::new();
         // In the order in which they are searched: of two with one name the first is taken.
         let mut listed = String::new();
         for (number, directory) in places.load_paths.iter().enumerate() {
-            let tree = walk(directory, &format!("library-{number}"), STYLES_ONLY)?;
+            let tree = walk(directory, &format!("library-{number}"))?;
             let directory = whole(directory);
             for (path, hash) in files(&tree) {
                 listed += &format!("{number} {path} {hash}\n");
                 libraries.insert(directory.join(path), hash);
             }
         }
+        for (name, path) in [("sass", &places.sass), ("esbuild", &places.esbuild)] {
+            let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+            listed += &format!("{name} {}\n", sha256(walk(directory, name)?.text().as_bytes()));
+        }
         let (output, output_is_plain) = match fs::symlink_metadata(&places.output) {
             Err(_) => (Files::new(), true),
             Ok(found) if !found.is_dir() => (Files::new(), false),
-            Ok(found) => match walk(&places.output, "output", "") {
+            Ok(found) => match walk(&places.output, "output") {
                 Ok(tree) => (files(&tree), found.mode() & 0o7777 == 0o755 && is_plain(&tree)),
                 // A pipe, say: all is written anew.
                 Err(_) => (Files::new(), false),
             },
         };
         let kept = match &places.keep {
-            Some(directory) => files(&walk(directory, "kept", "")?),
+            Some(directory) => files(&walk(directory, "kept")?),
             None => Files::new(),
         };
         let sources = files(&tree);
@@ -118,7 +123,7 @@ impl Look {
             .then(|| format!("{} holds what no build makes", places.output.display()))
     }
 
-    /// SHA-256 of a style sheet by its whole path, wherever it lies.
+    /// SHA-256 of a source or of a file of a package by its whole path.
     pub(crate) fn hash_of(&self, places: &Places, path: &Path) -> Option<&String> {
         match path.strip_prefix(whole(&places.source)) {
             Ok(inside) => self.sources.get(inside.to_str()?),
@@ -154,7 +159,7 @@ fn walk(
         .read(&cache, remember)
         .with_context(|| format!("can't read {}", directory.display()))?;
     if let (Some(bytes), Some(_)) = (&walked.cache, remember) {
-        memory::replace(&cache_path, bytes)?;
+        memory::replace(&cache_path, |file| Ok(file.write_all(bytes)?))?;
     }
     Ok(walked.tree)
 }
@@ -190,6 +195,11 @@ pub(crate) fn whole(path: &Path) -> PathBuf {
         }
     }
     whole
+}
+
+/// The whole path of one that may be relative to a directory.
+pub(crate) fn whole_from(directory: &Path, path: &str) -> PathBuf {
+    whole(&directory.join(path))
 }
 
 /// Tells this program from another build of it.

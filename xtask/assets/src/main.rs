@@ -1,9 +1,10 @@
 //! The asset pipeline: what lies in a source directory becomes files with hashed names and a
 //! manifest that says which is which.
 //!
-//! A program of its own, run and not linked by `xtask`: its dependencies are heavy, and who never
-//! touches an asset never compiles them twice. The same sources give the same bytes, wherever,
-//! whenever and by whomever they are built; nothing is written unless everything could be made.
+//! A program of its own, run and not linked by `xtask`. Sass is compiled by dart-sass, style sheets
+//! and scripts are bundled by esbuild; what they make is named, listed and compressed here. The same
+//! sources give the same bytes, wherever, whenever and by whomever they are built; nothing is written
+//! unless everything could be made.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,13 +16,21 @@ mod build;
 mod chance;
 mod cli;
 mod config;
+mod content;
 mod dist;
+mod esbuild;
+mod exports;
 mod look;
 mod make;
 mod memory;
+mod names;
 mod parallel;
 mod problem;
+mod process;
+mod references;
+mod sass;
 mod script;
+mod source_map;
 mod sources;
 mod style;
 mod watch;

@@ -1,26 +1,29 @@
-//! Makes all outputs in memory: files as they are, then style sheets, then scripts, each after what
-//! it refers to, because a name holds the hash of what it names.
+//! Makes all outputs: files as they are, style sheets and scripts compiled. Then each gets its
+//! name, which holds the hash of what it is and of all that it refers to, and texts that name others
+//! are completed.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fingerprint::sha256;
-use petgraph::graph::{DiGraph, NodeIndex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha384};
 
 use crate::cli::Places;
-use crate::look::Look;
-use crate::problem::{Problem, Problems};
+use crate::content::Content;
+use crate::esbuild::{OUT, Output};
+use crate::look::{Look, whole, whole_from};
+use crate::names::{self, Named};
+use crate::problem::{Place, Problem, Problems};
+use crate::references::{Finder, References, Target};
+use crate::source_map::SourceMap;
 use crate::sources::{self, Sources, Treatment};
-use crate::style::{self, Sheet};
-use crate::{memory, parallel, script};
-
-/// Hexadecimal digits of a hash in a name: 64 bits.
-const HASH_DIGITS: usize = 16;
+use crate::{script, style};
 
 /// What a template needs to know of an output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,7 +33,7 @@ pub(crate) struct Listed {
     /// For the `integrity` attribute.
     pub(crate) integrity: String,
     /// In bytes.
-    pub(crate) size: usize,
+    pub(crate) size: u64,
 }
 
 /// All outputs of a build.
@@ -38,15 +41,15 @@ pub(crate) struct Listed {
 pub(crate) struct Made {
     /// Source path -> output.
     pub(crate) manifest: BTreeMap<String, Listed>,
-    /// Output path -> content; source maps too.
-    pub(crate) outputs: BTreeMap<String, Vec<u8>>,
+    /// Output path -> content and its SHA-256; source maps too.
+    pub(crate) outputs: BTreeMap<String, (Content, String)>,
     /// What the compilers warned of.
     pub(crate) warnings: Vec<String>,
 }
 
 /// A source was edited between the look and the reading of it.
 #[derive(Debug)]
-pub(crate) struct Moved(String);
+pub(crate) struct Moved(pub(crate) String);
 
 impl std::fmt::Display for Moved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,342 +59,304 @@ impl std::fmt::Display for Moved {
 
 impl std::error::Error for Moved {}
 
+/// What a compiler gave.
+#[derive(Default)]
+pub(crate) struct Compiled {
+    pub(crate) outputs: Vec<Unnamed>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A text in an output that its compiler has left as it was, and that is an address.
+pub(crate) struct Address {
+    /// Without quotes.
+    pub(crate) range: Range<usize>,
+    /// False where only a part of the address is written there.
+    pub(crate) is_whole: bool,
+}
+
+/// What is said of an address that is put together when the script runs.
+const PIECES: &str = "is an address of pieces, which cannot be followed, so it would name nothing; \
+                      write it out";
+
+/// An output without its name, whose references are still tokens.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    /// What the manifest calls it: its source, or where it lies if it has none of its own.
+    pub(crate) key: Option<String>,
+    /// Its name without a hash: `lib/app.js`.
+    pub(crate) plain: String,
+    /// What other outputs call it meanwhile: a path.
+    pub(crate) token: String,
+    pub(crate) text: String,
+    pub(crate) map: SourceMap,
+}
+
 /// Makes everything. Fails with all [`Problems`] at once, or with [`Moved`].
 pub(crate) fn make(places: &Places, look: &Look) -> Result<Made> {
     let sources = sources::list(&look.tree, &places.source)?;
-    let texts = read(places, look, &sources)?;
-    let maker = Maker { places, look, sources: &sources, texts: &texts };
+    let texts = texts(places, look, &sources)?;
+    // Each compiler meets other references.
+    let maker = || Maker {
+        places,
+        look,
+        sources: &sources,
+        texts: &texts,
+        finder: Finder::new(places, look, &sources),
+    };
+    let (styles, scripts) = std::thread::scope(|scope| {
+        let styles = scope.spawn(|| {
+            let maker = maker();
+            let compiled = style::all(&maker)?;
+            maker.finish(compiled, style::addresses)
+        });
+        let maker = maker();
+        let scripts = script::all(&maker);
+        let scripts = scripts.and_then(|compiled| maker.finish(compiled, script::addresses));
+        let styles = styles.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (styles, scripts)
+    });
+    let ((styles, mut references), (scripts, met)) = (styles?, scripts?);
+    references.extend(met);
+    let problems: Vec<Problem> = styles.problems.into_iter().chain(scripts.problems).collect();
+    if !problems.is_empty() {
+        return Err(Problems(problems).into());
+    }
     let mut made = Made::default();
-    for (path, treatment) in &sources {
-        if *treatment == Treatment::File {
-            made.add(path, &texts[path], None);
+    made.warnings.extend(styles.warnings.into_iter().chain(scripts.warnings));
+    let mut files: BTreeMap<Target, String> = BTreeMap::new();
+    for (source, _) in sources.iter().filter(|(_, it)| **it == Treatment::File) {
+        let content = Content::File(places.source.join(source));
+        let hash = &look.sources[source];
+        let name = made.add_file(source, source, content, hash)?;
+        files.insert(Target::Source(source.clone()), name);
+    }
+    for reference in references.values() {
+        if let Target::Package(path) = &reference.target {
+            let finder = Finder::new(places, look, &sources);
+            let file = finder.in_packages(path).context("a package has lost a file")?;
+            let key = format!("packages/{path}");
+            let hash = &look.libraries[&file];
+            let name = made.add_file(&key, &key, Content::File(file), hash)?;
+            files.insert(reference.target.clone(), name);
         }
     }
-    let mut problems = maker.styles(&mut made)?;
-    problems.extend(maker.scripts(&mut made));
-    if problems.is_empty() { Ok(made) } else { Err(Problems(problems).into()) }
+    let outputs = styles.outputs.into_iter().chain(scripts.outputs).collect();
+    for named in names::name(outputs, &references, &files)? {
+        made.add(named)?;
+    }
+    Ok(made)
 }
 
-fn read(places: &Places, look: &Look, sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
+/// The texts of style sheets and scripts.
+fn texts(places: &Places, look: &Look, sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut texts = BTreeMap::new();
-    for path in sources.keys() {
-        let file = places.source.join(path);
-        let bytes =
-            std::fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
-        if look.sources.get(path) != Some(&sha256(&bytes)) {
-            return Err(Moved(file.display().to_string()).into());
+    for (path, treatment) in sources {
+        if *treatment != Treatment::File {
+            texts.insert(path.clone(), read(places, look, path)?);
         }
-        texts.insert(path.clone(), bytes);
     }
     Ok(texts)
 }
 
+/// A source as it was looked at.
+fn read(places: &Places, look: &Look, path: &str) -> Result<Vec<u8>> {
+    let file = places.source.join(path);
+    let bytes = fs::read(&file).with_context(|| format!("can't read {}", file.display()))?;
+    if look.sources.get(path) != Some(&sha256(&bytes)) {
+        return Err(Moved(file.display().to_string()).into());
+    }
+    Ok(bytes)
+}
+
 impl Made {
-    /// Adds what a source became, under a name that holds the hash of it and of its map.
-    fn add(&mut self, source: &str, bytes: &[u8], map: Option<String>) {
-        let map = map.unwrap_or_default();
-        let name = output_name(source, &sha256(&[bytes, b"\0", map.as_bytes()].concat()));
-        self.add_as(name, source, bytes, map);
+    /// Adds a file as it is; its name.
+    fn add_file(&mut self, key: &str, path: &str, content: Content, hash: &str) -> Result<String> {
+        let name = names::with_hash(path, hash);
+        let (size, integrity) = content.measure(hash)?;
+        let listed = Listed { file: name.clone(), integrity, size };
+        self.manifest.insert(key.to_owned(), listed);
+        self.outputs.insert(name.clone(), (content, hash.to_owned()));
+        Ok(name)
     }
 
-    fn add_as(&mut self, name: String, source: &str, bytes: &[u8], map: String) {
-        let mut bytes = bytes.to_vec();
-        if !map.is_empty() {
-            let map_name = format!("{}.map", name.rsplit('/').next().unwrap_or(&name));
-            let comment = match name.ends_with(".css") {
-                true => format!("\n/*# sourceMappingURL={map_name} */\n"),
-                false => format!("\n//# sourceMappingURL={map_name}\n"),
-            };
-            bytes.extend_from_slice(comment.as_bytes());
-            self.outputs.insert(format!("{name}.map"), map.into_bytes());
-        }
+    /// Adds what was compiled, and its map.
+    fn add(&mut self, named: Named) -> Result<()> {
+        let Named { key, name, mut text, map } = named;
+        let map_name = format!("{}.map", name.rsplit('/').next().unwrap_or(&name));
+        text.truncate(text.trim_end().len());
+        text += &match name.ends_with(".css") {
+            true => format!("\n/*# sourceMappingURL={map_name} */\n"),
+            false => format!("\n//# sourceMappingURL={map_name}\n"),
+        };
         let listed = Listed {
             file: name.clone(),
-            integrity: format!("sha384-{}", BASE64.encode(Sha384::digest(&bytes))),
-            size: bytes.len(),
+            integrity: integrity(Sha384::digest(text.as_bytes()).as_slice()),
+            size: text.len() as u64,
         };
-        self.manifest.insert(source.to_owned(), listed);
-        self.outputs.insert(name, bytes);
+        self.manifest.insert(key.unwrap_or_else(|| name.clone()), listed);
+        for (name, text) in [(format!("{name}.map"), map.text()?), (name, text)] {
+            let hash = sha256(text.as_bytes());
+            self.outputs.insert(name, (Content::Bytes(text.into_bytes()), hash));
+        }
+        Ok(())
     }
 }
 
-/// `dir/name-HASH.ext`.
-fn output_name(source: &str, hash: &str) -> String {
-    let (stem, extension) = match source.rsplit_once('.') {
-        Some((stem, "scss" | "sass")) => (stem, ".css"),
-        Some((stem, "mjs")) => (stem, ".js"),
-        Some((stem, extension)) if !extension.contains('/') => {
-            (stem, &source[source.len() - extension.len() - 1..])
-        }
-        _ => (source, ""),
-    };
-    format!("{stem}-{}{extension}", &hash[..HASH_DIGITS])
+/// The `integrity` attribute for a SHA-384.
+pub(crate) fn integrity(digest: &[u8]) -> String {
+    format!("sha384-{}", BASE64.encode(digest))
 }
 
-struct Maker<'m> {
-    places: &'m Places,
-    look: &'m Look,
-    sources: &'m Sources,
+/// What the compilers are given.
+pub(crate) struct Maker<'m> {
+    pub(crate) places: &'m Places,
+    pub(crate) look: &'m Look,
+    pub(crate) sources: &'m Sources,
     texts: &'m BTreeMap<String, Vec<u8>>,
+    pub(crate) finder: Finder<'m>,
 }
 
 impl Maker<'_> {
-    fn of(&self, treatment: Treatment) -> Vec<&str> {
+    pub(crate) fn of(&self, treatment: Treatment) -> Vec<&str> {
         let sources = self.sources.iter().filter(|(_, found)| **found == treatment);
         sources.map(|(path, _)| path.as_str()).collect()
     }
 
-    fn shown(&self, path: &str) -> String {
+    pub(crate) fn shown(&self, path: &str) -> String {
         self.places.source.join(path).display().to_string()
     }
 
-    fn text(&self, path: &str) -> Result<&str, Problem> {
+    pub(crate) fn text(&self, path: &str) -> Result<&str, Problem> {
         std::str::from_utf8(&self.texts[path])
             .map_err(|_| Problem::of_file(&self.shown(path), "is not UTF-8"))
     }
 
-    /// The source that a reference means, and what follows its path; `None` where it is left alone.
-    fn target<'r>(
+    /// The bytes of any source, partials and data too.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>> {
+        match self.texts.get(path) {
+            Some(text) => Ok(text.clone()),
+            None => read(self.places, self.look, path),
+        }
+    }
+
+    pub(crate) fn load_paths(&self) -> Vec<PathBuf> {
+        self.places.load_paths.iter().map(|path| whole(path)).collect()
+    }
+
+    pub(crate) fn target_flag(&self) -> Option<String> {
+        let targets = &self.look.config.targets;
+        (!targets.is_empty()).then(|| format!("--target={targets}"))
+    }
+
+    /// How esbuild shall call the output of a source: plain signs, and no other source's name.
+    pub(crate) fn entry_name(&self, path: &str) -> String {
+        format!("{}.{}", sources::plain(path), &sha256(path.as_bytes())[..8])
+    }
+
+    /// What is done with the source that a token stands for, if it stands for one.
+    pub(crate) fn treatment_of(&self, token: &str) -> Option<Treatment> {
+        match self.finder.target_of(token)? {
+            Target::Source(source) => self.finder.treatment(&source),
+            _ => None,
+        }
+    }
+
+    /// What esbuild made of these sources, each output with its map.
+    pub(crate) fn outputs(&self, outputs: Vec<Output>, paths: &[&str]) -> Result<Vec<Unnamed>> {
+        let entries: BTreeMap<String, &str> =
+            paths.iter().map(|path| (self.entry_name(path), *path)).collect();
+        let (maps, texts): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| output.name.ends_with(".map"));
+        let mut maps: BTreeMap<String, Vec<u8>> =
+            maps.into_iter().map(|map| (map.name, map.content)).collect();
+        let mut unnamed = Vec::new();
+        for Output { name, content } in texts {
+            let map = maps.remove(&format!("{name}.map")).context("esbuild made no source map")?;
+            let mut map = SourceMap::parse(&map)?;
+            let place = Path::new(OUT).join(&name);
+            for source in &mut map.sources {
+                let file = whole_from(place.parent().unwrap_or(&place), source);
+                *source = file.display().to_string();
+            }
+            let text = String::from_utf8(content).context("esbuild's output is no UTF-8")?;
+            let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+            let source = entries.get(stem).map(|path| (*path).to_owned());
+            let plain = match &source {
+                Some(source) => {
+                    let path = sources::plain(source);
+                    let stem = path.rsplit_once('.').map_or(&*path, |(stem, _)| stem);
+                    format!("{stem}.{extension}")
+                }
+                None => names::without_hash(&name),
+            };
+            unnamed.push(Unnamed { key: source, plain, token: format!("/{name}"), text, map });
+        }
+        Ok(unnamed)
+    }
+
+    /// Puts tokens for the addresses that no compiler follows, and calls sources as everybody does.
+    fn finish(
+        self,
+        mut compiled: Compiled,
+        addresses: fn(&str) -> Vec<Address>,
+    ) -> Result<(Compiled, References)> {
+        let mut wrong = BTreeSet::new();
+        for output in &mut compiled.outputs {
+            let found = addresses(&output.text);
+            if !found.is_empty() {
+                self.follow(output, found, &mut wrong)?;
+            }
+            for source in &mut output.map.sources {
+                *source = self.finder.stable(Path::new(source));
+            }
+        }
+        for (file, line, message) in wrong {
+            let path = self.finder.source(Path::new(&file)).unwrap_or_default();
+            let text = self.read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let written = message.split('`').nth(1).unwrap_or_default();
+            let found = text.lines().nth(line).and_then(|line| line.find(written));
+            let place = Place { line: line + 1, column: found.map_or(1, |at| at.max(1)) };
+            compiled.problems.push(Problem::at(&self.shown(path), &text, place, message));
+        }
+        Ok((compiled, self.finder.met()))
+    }
+
+    /// Puts tokens into one output; what is wrong as file, line from 0 and words.
+    fn follow(
         &self,
-        from: &str,
-        reference: &'r str,
-    ) -> Result<Option<(String, &'r str)>, String> {
-        if !sources::is_relative(reference) {
-            return Ok(None);
-        }
-        let (path, suffix) = sources::split_suffix(reference);
-        let outside = || format!("`{reference}` leaves {}", self.places.source.display());
-        let wanted = sources::resolve(from, path).ok_or_else(outside)?;
-        let sass = wanted
-            .strip_suffix(".css")
-            .map(|stem| [".scss", ".sass"].map(|it| format!("{stem}{it}")));
-        let candidates = std::iter::once(wanted.clone()).chain(sass.into_iter().flatten());
-        let found = candidates.into_iter().find(|path| self.sources.contains_key(path));
-        match found {
-            Some(found) => Ok(Some((found, suffix))),
-            None => Err(format!("`{reference}`: there is no {}", self.shown(&wanted))),
-        }
-    }
-
-    // --- style sheets ---------------------------------------------------------------------------
-
-    fn styles(&self, made: &mut Made) -> Result<Vec<Problem>> {
-        let paths = self.of(Treatment::Style);
-        let sheets = parallel::each(&paths, |path| self.sheet(path));
-        let mut compiled = BTreeMap::new();
-        let mut problems = Vec::new();
-        for (path, sheet) in paths.iter().zip(sheets) {
-            match sheet? {
-                Ok(sheet) => {
-                    made.warnings.extend(sheet.warnings.iter().cloned());
-                    compiled.insert(*path, sheet);
-                }
-                Err(problem) => problems.push(problem),
+        output: &mut Unnamed,
+        addresses: Vec<Address>,
+        wrong: &mut BTreeSet<(String, usize, String)>,
+    ) -> Result<()> {
+        let lookup = output.map.lookup()?;
+        let mut edits = Vec::new();
+        for Address { range: address, is_whole } in addresses {
+            let (line, column) = names::position(&output.text, address.start);
+            let Some(original) = lookup.find(line, column) else { continue };
+            let Some(file) = output.map.sources.get(original.source) else { continue };
+            let mut directories: Vec<PathBuf> = Vec::new();
+            if output.plain.ends_with(".css") {
+                // Sass leaves addresses as they are: they are meant from the whole sheet.
+                directories.extend(output.key.as_ref().map(|key| self.finder.path(key)));
             }
-        }
-        let state = Finishing {
-            maker: self,
-            sheets: &compiled,
-            begun: RefCell::default(),
-            under_way: RefCell::default(),
-        };
-        let made = RefCell::new(made);
-        for path in compiled.keys() {
-            problems.extend(state.finish(path, &made));
-        }
-        Ok(problems)
-    }
-
-    /// A compiled sheet, from the last time where it would be the same.
-    fn sheet(&self, path: &str) -> Result<Result<Sheet, Problem>> {
-        if let Some(sheet) = memory::sheet(self.places, self.look, path) {
-            return Ok(Ok(sheet));
-        }
-        let text = match self.text(path) {
-            Ok(text) => text,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let places =
-            style::Places { source: &self.places.source, load_paths: &self.places.load_paths };
-        let sheet = match style::compile(&places, path, text) {
-            Ok(sheet) => sheet,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        for (file, hash) in &sheet.loaded {
-            match self.look.hash_of(self.places, file) {
-                Some(known) if known == hash => {}
-                Some(_) => return Err(Moved(file.display().to_string()).into()),
-                None => {
-                    let message = format!(
-                        "loads {} from outside of the sources and libraries, or through a link",
-                        file.display()
-                    );
-                    return Ok(Err(Problem::of_file(&self.shown(path), message)));
-                }
-            }
-        }
-        memory::keep_sheet(self.places, self.look, path, sheet).map(Ok)
-    }
-
-    // --- scripts --------------------------------------------------------------------------------
-
-    fn scripts(&self, made: &mut Made) -> Vec<Problem> {
-        let paths = self.of(Treatment::Script);
-        let mut graph = DiGraph::<&str, ()>::new();
-        let nodes: BTreeMap<&str, NodeIndex> =
-            paths.iter().map(|path| (*path, graph.add_node(path))).collect();
-        let mut problems = Vec::new();
-        for path in &paths {
-            match self.imports(path) {
-                Ok(targets) => {
-                    for target in targets.iter().filter_map(|target| nodes.get(target.as_str())) {
-                        graph.add_edge(nodes[path], *target, ());
-                    }
-                }
-                Err(found) => problems.extend(found),
-            }
-        }
-        if !problems.is_empty() {
-            return problems;
-        }
-        // What is imported comes before who imports it; who import one another come together.
-        for group in petgraph::algo::tarjan_scc(&graph) {
-            let group: BTreeSet<&str> = group.into_iter().map(|node| graph[node]).collect();
-            problems.extend(self.group(&group, made).err().into_iter().flatten());
-        }
-        problems
-    }
-
-    /// The sources that a module refers to.
-    fn imports(&self, path: &str) -> Result<BTreeSet<String>, Vec<Problem>> {
-        let text = self.text(path).map_err(|problem| vec![problem])?;
-        let shown = self.shown(path);
-        let mut targets = BTreeSet::new();
-        let mut problems = Vec::new();
-        for reference in script::references(&shown, text)? {
-            let address = &reference.address;
-            let target = match reference.is_import && sources::is_bare(address) {
-                true => Err(format!(
-                    "`{address}` names a package; put its module into {} and import that",
-                    self.places.source.display()
-                )),
-                false => self.target(path, address),
+            directories.push(file.into());
+            let directories: Vec<&Path> =
+                directories.iter().filter_map(|file| file.parent()).collect();
+            let written = &output.text[address.clone()];
+            let token = match is_whole {
+                true => self.finder.token(&directories, written),
+                false => Err(format!("`{written}` {PIECES}")),
             };
-            match target {
-                Ok(target) => targets.extend(target.map(|(target, _)| target)),
-                Err(message) => {
-                    problems.push(Problem::at_offset(&shown, text, reference.offset, &message));
-                }
+            match token {
+                Ok(Some(token)) => edits.push((address, token)),
+                Ok(None) => {}
+                // What a package names and has not is its own affair.
+                Err(_) if self.finder.source(Path::new(file)).is_none() => {}
+                Err(message) => drop(wrong.insert((file.clone(), original.line, message))),
             }
         }
-        if problems.is_empty() { Ok(targets) } else { Err(problems) }
-    }
-
-    /// Makes modules that import one another; most often just one. Their names come from what all
-    /// of them hold, with the sources' names where the outputs' are not known yet.
-    fn group(&self, group: &BTreeSet<&str>, made: &mut Made) -> Result<(), Vec<Problem>> {
-        let mut names: BTreeMap<String, String> = made
-            .manifest
-            .iter()
-            .map(|(source, listed)| (source.clone(), listed.file.clone()))
-            .collect();
-        let mut first = BTreeMap::new();
-        let mut together = String::new();
-        for path in group {
-            let minified = self.minified(path, &names)?;
-            together += &format!("{path}\0{}\0{}\0", minified.code, minified.map);
-            first.insert(*path, minified);
-        }
-        let together = sha256(together.as_bytes());
-        for path in group {
-            let hash = sha256(format!("{together}\0{path}").as_bytes());
-            names.insert((*path).to_owned(), output_name(path, &hash));
-        }
-        for (path, mut minified) in first {
-            if !minified.is_final {
-                minified = self.minified(path, &names)?;
-            }
-            made.add_as(names[path].clone(), path, minified.code.as_bytes(), minified.map);
-        }
-        Ok(())
-    }
-
-    fn minified(
-        &self,
-        path: &str,
-        names: &BTreeMap<String, String>,
-    ) -> Result<Minified, Vec<Problem>> {
-        let text = self.text(path).map_err(|problem| vec![problem])?;
-        let is_final = Cell::new(true);
-        let rename = |address: &str| {
-            let (target, suffix) = self.target(path, address).ok()??;
-            let Some(name) = names.get(&target) else {
-                is_final.set(false);
-                return None;
-            };
-            let relative = sources::relative(path, name);
-            // A module is named from `./` or `../`, anything else would be a package.
-            let dot = if relative.starts_with('.') { "" } else { "./" };
-            Some(format!("{dot}{relative}{suffix}"))
-        };
-        let (code, map) = script::minify(path, &self.shown(path), text, &rename)?;
-        Ok(Minified { code, map, is_final: is_final.get() })
-    }
-}
-
-struct Minified {
-    code: String,
-    map: String,
-    /// Whether everything that it refers to had a name already.
-    is_final: bool,
-}
-
-/// Style sheets on their way from CSS to outputs; one that is imported comes before who imports it.
-struct Finishing<'f> {
-    maker: &'f Maker<'f>,
-    sheets: &'f BTreeMap<&'f str, Sheet>,
-    begun: RefCell<BTreeSet<String>>,
-    under_way: RefCell<BTreeSet<String>>,
-}
-
-impl Finishing<'_> {
-    fn finish(&self, path: &str, made: &RefCell<&mut Made>) -> Vec<Problem> {
-        if made.borrow().manifest.contains_key(path) {
-            return Vec::new();
-        }
-        let Some(sheet) = self.sheets.get(path) else { return Vec::new() };
-        // Begun before: it is being made, or its problems are told.
-        if !self.begun.borrow_mut().insert(path.to_owned()) {
-            return Vec::new();
-        }
-        self.under_way.borrow_mut().insert(path.to_owned());
-        let problems = RefCell::new(Vec::new());
-        let resolve = |reference: &str| {
-            let Some((target, suffix)) = self.maker.target(path, reference)? else {
-                return Ok(None);
-            };
-            if self.maker.sources[&target] == Treatment::Script {
-                return Err(format!("`{reference}` is a script"));
-            }
-            problems.borrow_mut().extend(self.finish(&target, made));
-            match made.borrow().manifest.get(&target) {
-                Some(listed) => {
-                    Ok(Some(format!("{}{suffix}", sources::relative(path, &listed.file))))
-                }
-                None if self.under_way.borrow().contains(&target) => {
-                    Err(format!("`{reference}` imports this style sheet in turn"))
-                }
-                None => Ok(None),
-            }
-        };
-        let shown = self.maker.shown(path);
-        let targets = self.maker.look.config.targets;
-        let finished = style::finish(sheet, path, &shown, targets, &resolve);
-        self.under_way.borrow_mut().remove(path);
-        match finished {
-            Ok((css, map)) => made.borrow_mut().add(path, css.as_bytes(), Some(map)),
-            Err(found) => problems.borrow_mut().extend(found),
-        }
-        problems.into_inner()
+        names::edit(&mut output.text, &mut output.map, edits)
     }
 }

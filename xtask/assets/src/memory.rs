@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Places;
@@ -25,10 +26,11 @@ pub(crate) fn lock(places: &Places) -> Result<File> {
     let path = places.state.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("can't open {}", path.display()))?;
-    if file.try_lock().is_err() {
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         warn("another build of these assets runs; waiting for its end");
+        let locked = flock(&file, FlockOperation::LockExclusive);
+        locked.with_context(|| format!("can't lock {}", path.display()))?;
     }
-    file.lock().with_context(|| format!("can't lock {}", path.display()))?;
     Ok(file)
 }
 
@@ -38,7 +40,8 @@ pub(crate) fn last(places: &Places) -> Option<Last> {
 }
 
 pub(crate) fn remember(places: &Places, last: &Last) -> Result<()> {
-    replace(&places.state.join("last.json"), &serde_json::to_vec(last)?)?;
+    let text = serde_json::to_vec(last)?;
+    replace(&places.state.join("last.json"), |file| Ok(file.write_all(&text)?))?;
     forget_others(places, last);
     Ok(())
 }
@@ -83,10 +86,9 @@ pub(crate) fn sheet(places: &Places, look: &Look, path: &str) -> Option<Sheet> {
     (kept.key == sheet_key(look, path) && kept.sheet.loaded.iter().all(same)).then_some(kept.sheet)
 }
 
-pub(crate) fn keep_sheet(places: &Places, look: &Look, path: &str, sheet: Sheet) -> Result<Sheet> {
-    let kept = Kept { key: sheet_key(look, path), sheet };
-    replace(&sheet_path(places, path), &serde_json::to_vec(&kept)?)?;
-    Ok(kept.sheet)
+pub(crate) fn keep_sheet(places: &Places, look: &Look, path: &str, sheet: &Sheet) -> Result<()> {
+    let kept = Kept { key: sheet_key(look, path), sheet: sheet.clone() };
+    replace(&sheet_path(places, path), |file| Ok(file.write_all(&serde_json::to_vec(&kept)?)?))
 }
 
 fn sheet_path(places: &Places, path: &str) -> PathBuf {
@@ -94,14 +96,14 @@ fn sheet_path(places: &Places, path: &str) -> PathBuf {
 }
 
 /// Writes a file whole or not at all, for everybody to read.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let write = || -> Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
         if !directory.is_dir() {
             fs::create_dir_all(directory)?;
         }
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-        file.write_all(bytes)?;
+        write(file.as_file_mut())?;
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         file.persist(path)?;
         Ok(())

@@ -1,223 +1,314 @@
-//! Scripts: ES modules, each minified on its own, with its references rewritten and a map back.
-//!
-//! What a module refers to (`import`, `export … from`, `import("…")`, `new URL("…",
-//! import.meta.url)`) is found first: modules are named after what they hold, names of what they
-//! import included, so those come before them. Modules that import one another get their names
-//! together.
+//! Scripts. Modules are bundled by esbuild: each source is an entry of its own, and what several of
+//! them import is split off, so it exists once in a page. Classic scripts are minified one by one:
+//! what they declare belongs to all scripts of a page.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use oxc_allocator::Allocator;
-use oxc_ast::ast::{
-    Argument, CallExpression, DebuggerStatement, ExportAllDeclaration, ExportFromDeclaration,
-    Expression, ImportDeclaration, ImportExpression, NewExpression, Program, StringLiteral,
-    TemplateElementValue, TemplateLiteral,
-};
-use oxc_ast_visit::{VisitMut, walk_mut};
-use oxc_codegen::{Codegen, CodegenOptions, CommentOptions, LegalComment};
-use oxc_diagnostics::OxcDiagnostic;
-use oxc_minifier::{Minifier, MinifierOptions};
-use oxc_parser::Parser;
-use oxc_semantic::SemanticBuilder;
-use oxc_span::SourceType;
+use anyhow::Result;
 
-use crate::problem::Problem;
+use crate::config;
+use crate::esbuild::{Esbuild, Host, Meaning, Message, Outcome, Question, Request, Text};
+use crate::look::whole;
+use crate::make::{Address, Compiled, Maker};
+use crate::problem::{Place, Problem};
+use crate::references::decoded;
+use crate::sources::{self, Treatment};
 
-/// A reference in a module, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reference {
-    pub(crate) address: String,
-    /// In bytes of the source.
-    pub(crate) offset: usize,
-    /// `import` and its like, where a bare name means a package.
-    pub(crate) is_import: bool,
-}
-
-/// What a module refers to. Fails with everything that is wrong with its syntax.
-pub(crate) fn references(shown: &str, text: &str) -> Result<Vec<Reference>, Vec<Problem>> {
-    let allocator = Allocator::default();
-    let mut program = parse(&allocator, shown, text)?;
-    let mut found = Vec::new();
-    let mut collect = |address: &str, offset: u32, is_import: bool| {
-        found.push(Reference { address: address.to_owned(), offset: offset as usize, is_import });
-        None
-    };
-    let mut visitor = Visitor { each: &mut collect, allocator: &allocator, wrong: Vec::new() };
-    visitor.visit_program(&mut program);
-    let wrong = visitor.wrong.iter();
-    let problem = |(offset, message): &(u32, &str)| {
-        Problem::at_offset(shown, text, *offset as usize, message)
-    };
-    let problems: Vec<Problem> = wrong.map(problem).collect();
-    if problems.is_empty() { Ok(found) } else { Err(problems) }
-}
-
-/// Minifies a module: the script and its map. `rename` gives the new address of a reference.
-pub(crate) fn minify(
-    path: &str,
-    shown: &str,
-    text: &str,
-    rename: &dyn Fn(&str) -> Option<String>,
-) -> Result<(String, String), Vec<Problem>> {
-    let allocator = Allocator::default();
-    let mut program = parse(&allocator, shown, text)?;
-    let mut each = |address: &str, _, _| rename(address);
-    let mut visitor = Visitor { each: &mut each, allocator: &allocator, wrong: Vec::new() };
-    visitor.visit_program(&mut program);
-    let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
-    let options = CodegenOptions {
-        minify: true,
-        // Licences ask to be kept.
-        comments: CommentOptions { legal: LegalComment::Inline, ..CommentOptions::disabled() },
-        source_map_path: Some(PathBuf::from(format!("assets/{path}"))),
-        ..CodegenOptions::default()
-    };
-    let printed = Codegen::new()
-        .with_options(options)
-        .with_scoping(minified.scoping)
-        .with_private_member_mappings(minified.class_private_mappings)
-        .build(&program);
-    let map = printed.map.map(|map| map.to_json_string()).unwrap_or_default();
-    Ok((printed.code, map))
-}
-
-fn parse<'a>(
-    allocator: &'a Allocator,
-    shown: &str,
-    text: &'a str,
-) -> Result<Program<'a>, Vec<Problem>> {
-    let parsed = Parser::new(allocator, text, SourceType::unambiguous()).parse();
-    let problem = |diagnostic: &OxcDiagnostic| match diagnostic.labels.first() {
-        Some(label) => {
-            Problem::at_offset(shown, text, label.offset() as usize, &diagnostic.message)
-        }
-        None => Problem::of_file(shown, diagnostic.message.clone()),
-    };
-    let mut problems: Vec<Problem> = parsed.diagnostics.iter().map(problem).collect();
-    if problems.is_empty() {
-        let checked = SemanticBuilder::new().with_check_syntax_error(true).build(&parsed.program);
-        problems.extend(checked.diagnostics.iter().map(problem));
-    }
-    if problems.is_empty() { Ok(parsed.program) } else { Err(problems) }
-}
-
-/// Called with each reference, its offset and whether it is an import: the new address, where it
-/// gets one.
-type Each<'v> = &'v mut dyn FnMut(&str, u32, bool) -> Option<String>;
-
-struct Visitor<'a, 'v> {
-    each: Each<'v>,
-    allocator: &'a Allocator,
-    /// What must not be there: offset, words.
-    wrong: Vec<(u32, &'static str)>,
-}
-
-const DEBUGGER: &str = "`debugger` is left here";
-const PIECES: &str =
-    "an address of pieces cannot be followed, so it would name nothing; write it out";
-
-impl<'a> Visitor<'a, '_> {
-    fn literal(&mut self, literal: &mut StringLiteral<'a>, is_import: bool) {
-        if let Some(new) = (self.each)(&literal.value, literal.span.start, is_import) {
-            literal.value = self.allocator.alloc_str(&new).into();
-            literal.raw = None;
-        }
-    }
-
-    /// A text between backticks that is always the same.
-    fn template(&mut self, template: &mut TemplateLiteral<'a>, is_import: bool) {
-        let [text] = &mut template.quasis[..] else {
-            if template.quasis.first().is_some_and(|text| text.value.raw.starts_with('.')) {
-                self.wrong.push((template.span.start, PIECES));
-            }
-            return;
-        };
-        let address = text.value.cooked.as_ref().unwrap_or(&text.value.raw);
-        if let Some(new) = (self.each)(address, template.span.start, is_import) {
-            let new = self.allocator.alloc_str(&new);
-            text.value = TemplateElementValue { raw: new.into(), cooked: Some(new.into()) };
-        }
-    }
-}
-
-impl<'a> VisitMut<'a> for Visitor<'a, '_> {
-    fn visit_import_declaration(&mut self, it: &mut ImportDeclaration<'a>) {
-        self.literal(&mut it.source, true);
-        walk_mut::walk_import_declaration(self, it);
-    }
-
-    fn visit_export_from_declaration(&mut self, it: &mut ExportFromDeclaration<'a>) {
-        self.literal(&mut it.source, true);
-        walk_mut::walk_export_from_declaration(self, it);
-    }
-
-    fn visit_export_all_declaration(&mut self, it: &mut ExportAllDeclaration<'a>) {
-        self.literal(&mut it.source, true);
-        walk_mut::walk_export_all_declaration(self, it);
-    }
-
-    fn visit_import_expression(&mut self, it: &mut ImportExpression<'a>) {
-        match &mut it.source {
-            Expression::StringLiteral(literal) => self.literal(literal, true),
-            Expression::TemplateLiteral(template) => self.template(template, true),
-            other if begins_with_dot(other) => self.wrong.push((it.span.start, PIECES)),
-            _ => {}
-        }
-        walk_mut::walk_import_expression(self, it);
-    }
-
-    fn visit_new_expression(&mut self, it: &mut NewExpression<'a>) {
-        if matches!(&it.callee, Expression::Identifier(name) if name.name == "URL")
-            && let [address, base] = &mut it.arguments[..]
-            && is_module_address(base)
-        {
-            match address {
-                Argument::StringLiteral(literal) => self.literal(literal, false),
-                Argument::TemplateLiteral(template) => self.template(template, false),
-                other if other.as_expression().is_some_and(begins_with_dot) => {
-                    self.wrong.push((it.span.start, PIECES));
+/// Makes all scripts.
+pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
+    let mut compiled = Compiled::default();
+    let paths = maker.of(Treatment::Script);
+    let (mut modules, mut classic) = (Vec::new(), Vec::new());
+    for path in paths {
+        match maker.text(path) {
+            Err(problem) => compiled.problems.push(problem),
+            Ok(text) => {
+                compiled.warnings.extend(left_over(maker, path, text));
+                match may_be_module(path, text) {
+                    true => modules.push(path),
+                    false => classic.push(path),
                 }
-                _ => {}
             }
         }
-        walk_mut::walk_new_expression(self, it);
     }
-
-    fn visit_call_expression(&mut self, it: &mut CallExpression<'a>) {
-        if is_resolve(&it.callee)
-            && let [Argument::StringLiteral(literal)] = &mut it.arguments[..]
-        {
-            self.literal(literal, true);
+    if modules.len() + classic.len() == 0 {
+        return Ok(compiled);
+    }
+    let mut esbuild = Esbuild::start(&maker.places.esbuild)?;
+    let mut outcome = Outcome::default();
+    // Only esbuild knows for sure; without those that are none it is done again.
+    while !modules.is_empty() {
+        outcome = build(maker, &mut esbuild, &modules, true)?;
+        let is_module = |path: &&str| {
+            path.ends_with(".mjs") || outcome.modules.contains(&maker.finder.path(path))
+        };
+        let (found, others): (Vec<&str>, Vec<&str>) = modules.iter().partition(|it| is_module(it));
+        if others.is_empty() || !outcome.errors.is_empty() {
+            break;
         }
-        walk_mut::walk_call_expression(self, it);
+        modules = found;
+        classic.extend(others);
+        outcome = Outcome::default();
     }
-
-    fn visit_debugger_statement(&mut self, it: &mut DebuggerStatement) {
-        self.wrong.push((it.span.start, DEBUGGER));
+    take(maker, outcome, &modules, &mut compiled)?;
+    if !classic.is_empty() {
+        let outcome = build(maker, &mut esbuild, &classic, false)?;
+        take(maker, outcome, &classic, &mut compiled)?;
     }
+    Ok(compiled)
 }
 
-/// `import.meta.resolve`.
-fn is_resolve(callee: &Expression<'_>) -> bool {
-    let Expression::StaticMemberExpression(member) = callee else { return false };
-    member.property.name == "resolve" && matches!(member.object, Expression::ImportMeta(_))
+/// Whether a text has words that only a module may have. It may have them in a comment, too.
+fn may_be_module(path: &str, text: &str) -> bool {
+    let is_part = |sign: char| sign.is_alphanumeric() || "_$".contains(sign);
+    let has = |word: &str| {
+        text.match_indices(word).any(|(at, _)| {
+            !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part)
+        })
+    };
+    path.ends_with(".mjs") || ["import", "export", "await"].into_iter().any(has)
 }
 
-/// A sum of texts that begins like the address of a file beside.
-fn begins_with_dot(expression: &Expression<'_>) -> bool {
-    match expression {
-        Expression::BinaryExpression(sum) => begins_with_dot(&sum.left),
-        Expression::ParenthesizedExpression(inner) => begins_with_dot(&inner.expression),
-        Expression::StringLiteral(text) => text.value.starts_with('.'),
-        Expression::TemplateLiteral(text) => {
-            text.quasis.first().is_some_and(|text| text.value.raw.starts_with('.'))
+/// `debugger` on lines of its own: somebody forgot it.
+fn left_over(maker: &Maker<'_>, path: &str, text: &str) -> Vec<String> {
+    let is_left = |line: &str| line.trim().trim_end_matches(';') == "debugger";
+    let lines = text.lines().enumerate().filter(|(_, line)| is_left(line));
+    let warning = |(number, line): (usize, &str)| {
+        let column = line.find("debugger").unwrap_or_default() + 1;
+        let place = Place { line: number + 1, column };
+        Problem::at(&maker.shown(path), text, place, "`debugger` is left here").to_string()
+    };
+    lines.map(warning).collect()
+}
+
+fn build(
+    maker: &Maker<'_>,
+    esbuild: &mut Esbuild,
+    paths: &[&str],
+    bundle: bool,
+) -> Result<Outcome> {
+    let mut flags = Vec::new();
+    if bundle {
+        flags.extend(["--bundle", "--splitting", "--format=esm"].map(str::to_owned));
+        flags.push("--chunk-names=chunks/[name]-[hash]".to_owned());
+    }
+    flags.extend(maker.target_flag());
+    let tsconfig = maker.finder.path("tsconfig.json");
+    flags.push(match maker.look.sources.contains_key("tsconfig.json") {
+        true => format!("--tsconfig={}", tsconfig.display()),
+        // One of a directory above would be another on another machine.
+        false => "--tsconfig-raw={}".to_owned(),
+    });
+    let request = Request {
+        entries: paths
+            .iter()
+            .map(|path| (maker.entry_name(path), maker.finder.path(path)))
+            .collect(),
+        flags,
+        packages: maker.load_paths(),
+        directory: maker.finder.path(""),
+    };
+    esbuild.build(&request, &mut Scripts { maker })
+}
+
+fn take(
+    maker: &Maker<'_>,
+    outcome: Outcome,
+    paths: &[&str],
+    compiled: &mut Compiled,
+) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for message in &outcome.errors {
+        let (problem, _) = locate(maker, message);
+        if seen.insert(problem.to_string()) {
+            compiled.problems.push(problem);
         }
-        _ => false,
+    }
+    for message in &outcome.warnings {
+        let (problem, is_ours) = locate(maker, message);
+        if is_ours {
+            compiled.warnings.push(problem.to_string());
+        }
+    }
+    compiled.outputs.extend(maker.outputs(outcome.outputs, paths)?);
+    Ok(())
+}
+
+/// A message of esbuild as a problem of a source, and whether that is ours.
+fn locate(maker: &Maker<'_>, message: &Message) -> (Problem, bool) {
+    let finder = &maker.finder;
+    let mut text = message.text.clone();
+    message.notes.iter().for_each(|note| text += &format!("\n  {note}"));
+    let Some(at) = &message.place else {
+        return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
+    };
+    if let Some(path) = message.text.strip_prefix("Could not resolve \"") {
+        text = unresolved(maker, &at.file, path.trim_end_matches('"'));
+    }
+    let before = at.source_line.get(..at.column).unwrap_or_default();
+    let place = Place { line: at.line, column: before.chars().count() + 1 };
+    let mut problem = Problem::at(&finder.shown(&at.file), "", place, text);
+    problem.source_line.clone_from(&at.source_line);
+    (problem, finder.package(&at.file).is_none())
+}
+
+/// Why an import leads to nothing, and what to do.
+fn unresolved(maker: &Maker<'_>, from: &Path, path: &str) -> String {
+    if path.starts_with('.') {
+        let wanted = whole(&from.parent().unwrap_or(from).join(path));
+        return format!("`{path}`: there is no {}", maker.finder.shown(&wanted));
+    }
+    if maker.finder.has_package(path) {
+        return format!("`{path}`: the package has no such file, or does not offer it");
+    }
+    let file = maker.shown(config::NAME);
+    format!(
+        "`{path}` names a package that {file} does not have: add it to [packages], or to `external` \
+         of [scripts] where the page has an import map"
+    )
+}
+
+/// Answers what esbuild asks of scripts.
+struct Scripts<'s> {
+    maker: &'s Maker<'s>,
+}
+
+impl Scripts<'_> {
+    /// Files that scripts import for their address.
+    fn file(&self, question: &Question<'_>) -> Option<Meaning> {
+        let finder = &self.maker.finder;
+        let (path, _) = sources::split_suffix(question.path);
+        let directory = question.importer.parent().unwrap_or(question.importer);
+        let beside = whole(&directory.join(decoded(path)));
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if extension.is_empty() || extension == "json" || sources::loader(extension).is_some() {
+            return None;
+        }
+        let is_style = ["css", "scss", "sass"].contains(&extension);
+        let known = match finder.source(&beside) {
+            Some(source) => finder.treatment(source).is_some() || is_style,
+            None => finder.package(&beside).is_some() || finder.in_packages(path).is_some(),
+        };
+        if !known {
+            return None;
+        }
+        if is_style {
+            return Some(Meaning::Wrong(format!(
+                "`{}` is a style sheet, which a script cannot import; let a page or another style \
+                 sheet load it",
+                question.path
+            )));
+        }
+        Some(match finder.token(&[directory], question.path) {
+            Ok(Some(token)) => Meaning::AddressModule(token),
+            Ok(None) => Meaning::Open,
+            Err(message) => Meaning::Wrong(message),
+        })
     }
 }
 
-/// `import.meta.url`.
-fn is_module_address(argument: &Argument<'_>) -> bool {
-    let Argument::StaticMemberExpression(member) = argument else { return false };
-    member.property.name == "url" && matches!(member.object, Expression::ImportMeta(_))
+impl Host for Scripts<'_> {
+    fn resolve(&mut self, question: &Question<'_>) -> Meaning {
+        let path = question.path;
+        let is_external = |name: &String| {
+            path == name || path.strip_prefix(name.as_str()).is_some_and(|it| it.starts_with('/'))
+        };
+        match question.kind {
+            "entry-point" => Meaning::File(path.into()),
+            _ if self.maker.look.config.external.iter().any(is_external) => {
+                Meaning::Address(path.to_owned())
+            }
+            // Another host, or an absolute path of this one.
+            _ if !sources::is_relative(path) && !path.starts_with("data:") => {
+                Meaning::Address(path.to_owned())
+            }
+            _ => self.file(question).unwrap_or(Meaning::Open),
+        }
+    }
+
+    fn load(&mut self, path: &Path) -> Result<Option<Text>, String> {
+        let finder = &self.maker.finder;
+        if let Some(source) = finder.source(path) {
+            let extension = source.rsplit_once('.').map_or("", |(_, extension)| extension);
+            let loader = match extension {
+                "json" => "json",
+                "txt" => "text",
+                other => sources::loader(other).unwrap_or("js"),
+            };
+            let text = self.maker.read(source).map_err(|error| format!("{error:#}"))?;
+            return Ok(Some(Text { text, loader }));
+        }
+        match finder.package(path) {
+            Some(_) => Ok(None),
+            None => Err(format!("{} is outside of the sources and packages", path.display())),
+        }
+    }
+}
+
+/// What stands before an address, and what follows it.
+const FORMS: [(&str, &str); 2] = [("new URL(", ",import.meta.url)"), ("import.meta.resolve(", ")")];
+
+/// Addresses in a compiled script that no compiler follows, such as `new URL("…", import.meta.url)`:
+/// the texts between the quotes. esbuild prints no needless blanks.
+pub(crate) fn addresses(text: &str) -> Vec<Address> {
+    let mut found = Vec::new();
+    for (before, after) in FORMS {
+        for (at, _) in text.match_indices(before) {
+            let from = at + before.len() + 1;
+            let Some(quote) = text[at + before.len()..].chars().next() else { continue };
+            if !"\"'`".contains(quote) {
+                continue;
+            }
+            let Some(length) = text[from..].find(quote) else { continue };
+            let address = &text[from..from + length];
+            let rest = &text[from + length + 1..];
+            let has_pieces = address.contains("${");
+            let is_sum = rest.starts_with('+') || rest.starts_with(".concat(");
+            let follows = rest.starts_with(after);
+            if follows && !has_pieces && !address.contains(['\\', '\n']) {
+                found.push(Address { range: from..from + length, is_whole: true });
+            } else if address.starts_with('.') && (is_sum || (has_pieces && follows)) {
+                let end = rest.find([';', '\n']).unwrap_or(rest.len());
+                if rest[..end].contains(after) {
+                    found.push(Address { range: from..from + length, is_whole: false });
+                }
+            }
+        }
+    }
+    found.sort_by_key(|address| address.range.start);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_where_nothing_else_changes_them() {
+        let found = |text: &str| -> Vec<String> {
+            addresses(text).into_iter().map(|it| text[it.range].to_owned()).collect()
+        };
+        assert_eq!(found("a(new URL(\"./x.svg\",import.meta.url))"), ["./x.svg"]);
+        assert_eq!(
+            found("new URL(`./x`,import.meta.url),import.meta.resolve('./y')"),
+            ["./x", "./y"]
+        );
+        for pieces in ["new URL(`./${x}`,import.meta.url)", "new URL(\"./\"+x,import.meta.url)"] {
+            let found = addresses(pieces);
+            assert!(found.len() == 1 && !found[0].is_whole, "{pieces}");
+        }
+        for other in ["new URL(x,import.meta.url)", "new URL("] {
+            assert!(found(other).is_empty(), "{other}");
+        }
+        assert!(found("new URL(\"./x\",document.baseURI)").is_empty());
+    }
+
+    #[test]
+    fn words_of_modules_are_whole_words() {
+        assert!(may_be_module("a.js", "export{a}") && may_be_module("a.js", "x\nawait 1"));
+        assert!(may_be_module("a.mjs", ""));
+        assert!(!may_be_module("a.js", "exports.a=1;important();$import()"));
+    }
 }

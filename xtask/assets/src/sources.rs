@@ -15,15 +15,20 @@ use crate::problem::{Problem, Problems};
 pub(crate) enum Treatment {
     /// Compiled: `.scss`, `.sass`, `.css`.
     Style,
-    /// Minified: `.js`, `.mjs`.
+    /// Bundled if it is a module, minified if it is a classic script: `.js`, `.ts`, `.jsx` …
     Script,
     /// Taken as it is.
     File,
 }
 
-/// Source path from the source directory -> what is done with it. Partials (`_name.scss`), dot
-/// files and the configuration become nothing by themselves.
+/// Source path from the source directory -> what is done with it. Partials (`_name.scss`,
+/// `_name.js`), types (`.d.ts`), dot files, what editors leave and the configuration become nothing
+/// by themselves.
 pub(crate) type Sources = BTreeMap<String, Treatment>;
+
+/// Files in the source directory itself that tell tools how to work.
+const CONFIGURATION: [&str; 4] =
+    [config::NAME, "package.json", "package-lock.json", "tsconfig.json"];
 
 /// The sources of a tree. What cannot be served under its name is a problem.
 pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {
@@ -32,7 +37,8 @@ pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {
     for entry in tree.iter() {
         let path = escape(entry.path);
         let file = shown.join(&path).display().to_string();
-        if path.split('/').any(|part| part.starts_with('.')) || path == config::NAME {
+        let is_hidden = path.split('/').any(|part| part.starts_with('.'));
+        if is_hidden || CONFIGURATION.contains(&&*path) {
             continue;
         }
         match entry.kind {
@@ -43,10 +49,10 @@ pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {
             }
             Kind::File => {}
         }
-        if let Some(bad) = path.chars().find(|sign| !is_plain(*sign)) {
+        if let Some(bad) = path.chars().find(|sign| !may_be_in_a_name(*sign)) {
             problems.push(Problem::of_file(
                 &file,
-                format!("has {bad:?} in its name; use letters, digits and . _ - + @ only"),
+                format!("has {bad:?} in its name, which means something else in an address"),
             ));
             continue;
         }
@@ -57,35 +63,46 @@ pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {
     if problems.is_empty() { Ok(sources) } else { Err(Problems(problems).into()) }
 }
 
+/// Neither a quote nor a sign that ends a path in an address.
+fn may_be_in_a_name(sign: char) -> bool {
+    !(sign.is_control() || "\"'`<>\\?#%".contains(sign))
+}
+
 /// A sign that needs no escape in an address, a style sheet, a script or an HTML attribute.
 fn is_plain(sign: char) -> bool {
     sign.is_ascii_alphanumeric() || "/._-+@".contains(sign)
 }
 
+/// A path as outputs have it: the hash in their names tells those apart that become the same.
+pub(crate) fn plain(path: &str) -> String {
+    path.chars().map(|sign| if is_plain(sign) { sign } else { '_' }).collect()
+}
+
 fn treatment(path: &str) -> Option<Treatment> {
     let name = path.rsplit('/').next().unwrap_or(path);
+    if name.ends_with(".d.ts") || name.ends_with(".d.mts") {
+        return None;
+    }
+    let is_partial = name.starts_with('_');
     match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("scss" | "sass") if name.starts_with('_') => None,
+        Some("scss" | "sass") if is_partial => None,
         Some("scss" | "sass" | "css") => Some(Treatment::Style),
-        Some("js" | "mjs") => Some(Treatment::Script),
+        Some(extension) if loader(extension).is_some() => {
+            (!is_partial).then_some(Treatment::Script)
+        }
         _ => Some(Treatment::File),
     }
 }
 
-/// The source that a relative reference means; `None` where it leaves the source directory.
-pub(crate) fn resolve(from: &str, reference: &str) -> Option<String> {
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in reference.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+/// How esbuild reads scripts with this extension.
+pub(crate) fn loader(extension: &str) -> Option<&'static str> {
+    Some(match extension {
+        "js" | "mjs" | "cjs" => "js",
+        "jsx" => "jsx",
+        "ts" | "mts" | "cts" => "ts",
+        "tsx" => "tsx",
+        _ => return None,
+    })
 }
 
 /// How one output names another, both from the output directory.
@@ -103,11 +120,6 @@ pub(crate) fn relative(from: &str, to: &str) -> String {
 pub(crate) fn is_relative(reference: &str) -> bool {
     let scheme = reference.split(['/', '?', '#']).next().unwrap_or_default().contains(':');
     !(scheme || reference.is_empty() || reference.starts_with(['/', '#', '?']))
-}
-
-/// Whether a browser takes the address of a module for the name of a package.
-pub(crate) fn is_bare(address: &str) -> bool {
-    is_relative(address) && !address.starts_with('.')
 }
 
 /// A reference without its query and fragment, and these.

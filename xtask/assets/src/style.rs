@@ -1,358 +1,393 @@
-//! Style sheets: Sass to CSS, prefixed for the browsers, references rewritten, minified, with a map
-//! back to the sources.
+//! Style sheets: Sass to CSS by dart-sass, then bundled, prefixed and minified by esbuild, with a
+//! map back to the sources.
 //!
-//! Two steps, because only the first is slow and it does not depend on how other outputs are named:
-//! [`compile`] gives a [`Sheet`] that can be kept, [`finish`] makes of it what is served.
+//! Two steps, because the first does not depend on how other outputs are named: a [`Sheet`] is kept
+//! as long as nothing that it was made of has changed.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fingerprint::sha256;
-use lightningcss::properties::custom::{Function, Token, TokenOrValue};
-use lightningcss::rules::CssRule;
-use lightningcss::stylesheet::{MinifyOptions, ParserOptions, PrinterOptions, StyleSheet};
-use lightningcss::targets::Targets;
-use lightningcss::values::image::Image;
-use lightningcss::values::url::Url;
-use lightningcss::visit_types;
-use lightningcss::visitor::{Visit, VisitTypes, Visitor};
-use parcel_sourcemap::SourceMap;
-use sasso::{
-    CanonicalUrl, CanonicalizeContext, FsImporter, Importer, ImporterError, ImporterResult,
-};
 use serde::{Deserialize, Serialize};
 
 use crate::chance;
+use crate::esbuild::{Esbuild, Host, Meaning, Message, Question, Request, Text};
 use crate::look::whole;
+use crate::make::{Address, Compiled, Maker, Moved};
+use crate::memory;
 use crate::problem::{Place, Problem};
-
-/// Where style sheets are looked for.
-pub(crate) struct Places<'p> {
-    /// The source directory.
-    pub(crate) source: &'p Path,
-    /// Directories that `@use "NAME/…"` searches after the one of the sheet.
-    pub(crate) load_paths: &'p [PathBuf],
-}
+use crate::sass::{self, Complaint, ComplaintPlace, Sass};
+use crate::source_map::{self, Lookup, SourceMap};
+use crate::sources::{self, Treatment};
 
 /// A style sheet as plain CSS, and what it came from.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sheet {
     css: String,
-    /// Source map of the CSS, with the texts of the sources.
+    /// Source map of the CSS, with the texts of the sources; nothing where it is its own source.
     map: String,
     /// The files it was made of besides the sheet itself, each with its SHA-256.
     pub(crate) loaded: Vec<(PathBuf, String)>,
     /// What Sass warned of in files of our own.
-    pub(crate) warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// The mark of byte order, which some editors put first; in the middle of a text it is a letter.
 const MARK: char = '\u{feff}';
 
-/// Compiles a sheet by its path from the source directory.
-pub(crate) fn compile(places: &Places<'_>, path: &str, text: &str) -> Result<Sheet, Problem> {
-    let file = places.source.join(path);
-    let shown = file.display().to_string();
-    if path.ends_with(".css") {
-        let mut map = SourceMap::new("/");
-        let text = text.trim_start_matches(MARK);
-        let described = describe_itself(&mut map, path, text);
-        let map = described.map_err(|error| Problem::of_file(&shown, format!("{error:#}")))?;
-        return Ok(Sheet { css: text.to_owned(), map, loaded: Vec::new(), warnings: Vec::new() });
+/// Makes all style sheets.
+pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
+    let mut compiled = Compiled::default();
+    let paths = maker.of(Treatment::Style);
+    if paths.is_empty() {
+        return Ok(compiled);
     }
-    let importer = Recorder {
-        places,
-        files: FsImporter::new(places.load_paths.to_vec()),
-        loaded: RefCell::new(Vec::new()),
-        chance: RefCell::new(chance_in(&shown, text)),
+    let sheets = sheets(maker, &paths, &mut compiled)?;
+    // What is wrong with the others is told at the same time.
+    let paths: Vec<&str> = paths.into_iter().filter(|path| sheets.contains_key(*path)).collect();
+    if paths.is_empty() {
+        return Ok(compiled);
+    }
+    let mut flags = vec!["--bundle".to_owned()];
+    flags.extend(maker.target_flag());
+    let request = Request {
+        entries: paths
+            .iter()
+            .map(|path| (maker.entry_name(path), maker.finder.path(path)))
+            .collect(),
+        flags,
+        packages: maker.load_paths(),
+        directory: maker.finder.path(""),
     };
-    let warnings: Rc<RefCell<Vec<String>>> = Rc::default();
-    let heard = Rc::clone(&warnings);
-    let mut options = sasso::Options::default()
-        .with_importer(&importer)
-        .with_url(&shown)
-        .with_unicode(false)
-        .with_source_map_include_sources(true)
-        .with_quiet_deps(importer.files.dependencies())
-        // Libraries that people use can be loaded in parts by @import only; it goes on working.
-        .with_silenced_deprecations(["import"])
-        .with_warn_handler(Rc::new(move |event| {
-            heard.borrow_mut().push(event.formatted.trim_end().to_owned());
-        }));
-    for (_, name) in chance::FUNCTIONS {
-        let fail = Rc::new(move |_: &[u8]| Err(chance::message(name)));
-        options = options.with_function(&format!("{name}($arguments...)"), fail);
+    let mut host = Sheets { maker, sheets: &sheets };
+    let outcome = Esbuild::start(&maker.places.esbuild)?.build(&request, &mut host)?;
+    for message in &outcome.errors {
+        compiled.problems.push(host.locate(message).0);
     }
-    if path.ends_with(".sass") {
-        options = options.with_syntax(sasso::Syntax::Sass);
+    for message in &outcome.warnings {
+        let (problem, is_ours) = host.locate(message);
+        if is_ours {
+            compiled.warnings.push(problem.to_string());
+        }
     }
-    let result = sasso::compile_with_source_map(text, &options);
-    if let Some(problem) = importer.chance.borrow_mut().take() {
-        return Err(problem);
+    for sheet in sheets.values() {
+        compiled.warnings.extend(sheet.warnings.iter().cloned());
     }
-    let result = result.map_err(|error| explain(&shown, text, &error))?;
-    let mut map = result.source_map;
+    compiled.outputs = maker.outputs(outcome.outputs, &paths)?;
+    Ok(compiled)
+}
+
+/// Compiles what is Sass; what would come out as the last time is taken from there.
+fn sheets(
+    maker: &Maker<'_>,
+    paths: &[&str],
+    compiled: &mut Compiled,
+) -> Result<BTreeMap<String, Sheet>> {
+    let mut sheets = BTreeMap::new();
+    let mut missing = Vec::new();
+    for path in paths {
+        match maker.text(path) {
+            Err(problem) => compiled.problems.push(problem),
+            Ok(text) if path.ends_with(".css") => {
+                let css = text.trim_start_matches(MARK).to_owned();
+                let (map, loaded, warnings) = Default::default();
+                sheets.insert((*path).to_owned(), Sheet { css, map, loaded, warnings });
+            }
+            Ok(_) => match memory::sheet(maker.places, maker.look, path) {
+                Some(sheet) => drop(sheets.insert((*path).to_owned(), sheet)),
+                None => missing.push(*path),
+            },
+        }
+    }
+    if missing.is_empty() {
+        return Ok(sheets);
+    }
+    let files: Vec<PathBuf> = missing.iter().map(|path| maker.finder.path(path)).collect();
+    let answers = Sass::start(&maker.places.sass)?.compile(&files, &maker.load_paths())?;
+    for (path, answer) in missing.iter().zip(answers) {
+        match sheet(maker, path, answer)? {
+            Ok(sheet) => {
+                memory::keep_sheet(maker.places, maker.look, path, &sheet)?;
+                sheets.insert((*path).to_owned(), sheet);
+            }
+            Err(problem) => compiled.problems.push(problem),
+        }
+    }
+    Ok(sheets)
+}
+
+fn sheet(maker: &Maker<'_>, path: &str, answer: sass::Compiled) -> Result<Result<Sheet, Problem>> {
+    let own = maker.finder.path(path);
+    let mut loaded = Vec::new();
+    for file in answer.loaded {
+        let text = std::fs::read(&file).unwrap_or_default();
+        let hash = sha256(&text);
+        match maker.look.hash_of(maker.places, &file) {
+            Some(known) if *known == hash => {}
+            Some(_) => return Err(Moved(maker.finder.shown(&file)).into()),
+            None => {
+                let message = format!(
+                    "loads {} from outside of the sources and packages, or through a link",
+                    file.display()
+                );
+                return Ok(Err(Problem::of_file(&maker.shown(path), message)));
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        if let Some((offset, name)) = chance::find(&text) {
+            let shown = maker.finder.shown(&file);
+            return Ok(Err(Problem::at_offset(&shown, &text, offset, &chance::message(name))));
+        }
+        if file != own {
+            loaded.push((file, hash));
+        }
+    }
+    let warnings = told(maker, path, &answer.warnings);
+    let (css, map) = match answer.result {
+        Ok(result) => result,
+        Err(complaint) => return Ok(Err(explain(maker, path, &complaint))),
+    };
+    let mut map = SourceMap::parse(map.as_bytes())?;
     for source in &mut map.sources {
-        *source = stable_name(places, source);
+        if let Some(file) = sass::path_of(source) {
+            *source = file.display().to_string();
+        }
     }
-    drop(options);
-    Ok(Sheet {
-        css: result.css,
-        map: map.to_json(),
-        loaded: importer.loaded.into_inner(),
-        warnings: Rc::unwrap_or_clone(warnings).into_inner(),
-    })
+    Ok(Ok(Sheet { css, map: map.text()?, loaded, warnings }))
 }
 
-/// What Sass says, in our form. The text that it would print ends with the places that lead to the
-/// error, one a line: `FILE LINE:COLUMN  WHAT`, the innermost first.
-fn explain(shown: &str, text: &str, error: &sasso::Error) -> Problem {
-    let printed = error.to_string();
-    let place = |line: &str| -> Option<(String, Place)> {
-        let (file, numbers) = line.strip_prefix("  ")?.split_once("  ")?.0.rsplit_once(' ')?;
-        let (line, column) = numbers.split_once(':')?;
-        let place = Place { line: line.parse().ok()?, column: column.parse().ok()? };
-        Some((file.to_owned(), place))
+/// Warnings of our own files; each deprecation once, with its count.
+fn told(maker: &Maker<'_>, path: &str, warnings: &[Complaint]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let ours: Vec<&Complaint> = warnings
+        .iter()
+        .filter(|it| {
+            let place = it.place.clone().or_else(|| it.trace.lines().find_map(step));
+            place.is_none_or(|at| maker.finder.package(&at.file).is_none())
+        })
+        .collect();
+    for warning in &ours {
+        if let Some(name) = &warning.deprecation {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+    let mut lines = Vec::new();
+    for warning in &ours {
+        let mut problem = explain(maker, path, warning);
+        let count = match &warning.deprecation {
+            Some(name) => counts.remove(name.as_str()).unwrap_or_default(),
+            None => 1,
+        };
+        if count > 1 {
+            problem.message += &format!(" ({} more of this kind)", count - 1);
+        }
+        if count > 0 {
+            lines.push(problem.to_string());
+        }
+    }
+    lines
+}
+
+/// What Sass says, in our form. Its trace has the places that lead there, one a line:
+/// `FILE LINE:COLUMN  WHAT`, the innermost first.
+fn explain(maker: &Maker<'_>, path: &str, complaint: &Complaint) -> Problem {
+    let message = complaint.message.trim_end();
+    let steps: Vec<ComplaintPlace> = complaint.trace.lines().filter_map(step).collect();
+    let Some(at) = complaint.place.as_ref().or(steps.first()) else {
+        return Problem::of_file(&maker.shown(path), message);
     };
-    let mut places: Vec<_> = printed.lines().rev().map_while(place).collect();
-    let message = error.message.trim_end();
-    let Some((file, at)) = places.pop() else { return Problem::of_file(shown, message) };
-    let text = match file == shown {
-        true => text.to_owned(),
-        false => std::fs::read_to_string(&file).unwrap_or_default(),
-    };
-    let mut problem = Problem::at(&file, &text, at, message);
-    let way = places.into_iter().rev();
-    problem.way = way.map(|(file, at)| format!("{file}:{}:{}", at.line, at.column)).collect();
+    let text = std::fs::read_to_string(&at.file).unwrap_or_default();
+    let line = text.lines().nth(at.line).unwrap_or_default();
+    let place = Place { line: at.line + 1, column: characters(line, at.column) + 1 };
+    let shown = maker.finder.shown(&at.file);
+    let mut problem = Problem::at(&shown, &text, place, message);
+    let way = steps.iter().skip(1);
+    let way = way.map(|at| (maker.finder.shown(&at.file), at.line + 1, at.column + 1));
+    problem.way = way.map(|(file, line, column)| format!("{file}:{line}:{column}")).collect();
     problem
 }
 
-/// A map of plain CSS to itself, line by line.
-fn describe_itself(map: &mut SourceMap, path: &str, text: &str) -> Result<String> {
-    let source = map.add_source(&own_name(path));
-    map.set_source_content(source as usize, text)?;
-    for line in 0..u32::try_from(text.lines().count()).unwrap_or(u32::MAX) {
-        let place = parcel_sourcemap::OriginalLocation::new(line, 0, source, None);
-        map.add_mapping(line, 0, Some(place));
-    }
-    Ok(map.to_json(None)?)
+/// A line of a trace: `FILE LINE:COLUMN  WHAT`. The compiler runs where we do.
+fn step(line: &str) -> Option<ComplaintPlace> {
+    let (file, numbers) = line.trim().split_once("  ")?.0.rsplit_once(' ')?;
+    let (line, column) = numbers.split_once(':')?;
+    let file = sass::path_of(file).unwrap_or_else(|| file.into());
+    let number = |text: &str| Some(text.parse::<usize>().ok()?.saturating_sub(1));
+    Some(ComplaintPlace { file: whole(&file), line: number(line)?, column: number(column)? })
 }
 
-/// How a sheet of ours is called in maps.
-fn own_name(path: &str) -> String {
-    format!("/assets/{path}")
+/// How many characters the first units of UTF-16 of a line are.
+fn characters(line: &str, units: usize) -> usize {
+    let mut left = units;
+    let before = line.chars().take_while(|sign| {
+        let fits = left > 0;
+        left = left.saturating_sub(sign.len_utf16());
+        fits
+    });
+    before.count()
 }
 
-/// A name that is the same on every machine: from the source directory or a load path.
-fn stable_name(places: &Places<'_>, source: &str) -> String {
-    let source = sasso::file_url_to_path(source).unwrap_or_else(|| source.to_owned());
-    let absolute = whole(Path::new(&source));
-    let below = |directory: &Path| {
-        Some(absolute.strip_prefix(whole(directory)).ok()?.display().to_string())
-    };
-    if let Some(path) = below(places.source) {
-        return own_name(&path);
-    }
-    let found = places.load_paths.iter().find_map(|directory| below(directory));
-    format!("/{}", found.unwrap_or_else(|| source.trim_start_matches('/').to_owned()))
+/// Answers what esbuild asks of style sheets.
+struct Sheets<'s> {
+    maker: &'s Maker<'s>,
+    sheets: &'s BTreeMap<String, Sheet>,
 }
 
-/// A file as the user calls it.
-fn shown_path(places: &Places<'_>, path: &Path) -> String {
-    let mut directories =
-        std::iter::once(places.source).chain(places.load_paths.iter().map(|it| &**it));
-    let shown = directories.find_map(|it| Some(it.join(path.strip_prefix(whole(it)).ok()?)));
-    shown.unwrap_or_else(|| path.to_owned()).display().to_string()
-}
-
-/// Finds files like the Sass compilers do, and remembers what was read.
-struct Recorder<'p> {
-    places: &'p Places<'p>,
-    files: FsImporter,
-    loaded: RefCell<Vec<(PathBuf, String)>>,
-    /// The first call that would give every build another result.
-    chance: RefCell<Option<Problem>>,
-}
-
-fn chance_in(shown: &str, text: &str) -> Option<Problem> {
-    let (offset, name) = chance::find(text)?;
-    Some(Problem::at_offset(shown, text, offset, &chance::message(name)))
-}
-
-impl Importer for Recorder<'_> {
-    fn canonicalize(
-        &self,
-        url: &str,
-        context: &CanonicalizeContext<'_>,
-    ) -> Result<Option<CanonicalUrl>, ImporterError> {
-        self.files.canonicalize(url, context)
+impl Sheets<'_> {
+    fn sheet(&self, path: &Path) -> Option<&Sheet> {
+        self.sheets.get(self.maker.finder.source(path)?)
     }
 
-    fn load(&self, canonical: &CanonicalUrl) -> Result<Option<ImporterResult>, ImporterError> {
-        let file = shown_path(self.places, Path::new(canonical.as_str()));
-        let result = self.files.load(canonical).map_err(|error| ImporterError {
-            message: error.message.replace(canonical.as_str(), &file),
-        })?;
-        if let Some(found) = &result {
-            let mut chance = self.chance.borrow_mut();
-            *chance = chance.take().or_else(|| chance_in(&file, &found.contents));
-            let hash = sha256(found.contents.as_bytes());
-            self.loaded.borrow_mut().push((canonical.as_str().into(), hash));
-        }
-        Ok(result)
-    }
-}
-
-/// Makes of a sheet what is served: CSS and its map. `resolve` says how the output calls what it
-/// refers to, or what is wrong with the reference.
-pub(crate) fn finish(
-    sheet: &Sheet,
-    path: &str,
-    shown: &str,
-    targets: Targets,
-    resolve: &dyn Fn(&str) -> Result<Option<String>, String>,
-) -> Result<(String, String), Vec<Problem>> {
-    let unexpected = |error: anyhow::Error| vec![Problem::of_file(shown, format!("{error:#}"))];
-    let mut origin = SourceMap::from_json("/", &sheet.map)
-        .context("the map of the style sheet is damaged")
-        .map_err(unexpected)?;
-    let filename = own_name(path);
-    let options = ParserOptions { filename: filename.clone(), ..ParserOptions::default() };
-    let mut parsed = StyleSheet::parse(&sheet.css, options).map_err(|error| {
-        // Its lines count from 0, its columns from 1.
-        let place = error.loc.map(|place| (place.line, place.column.saturating_sub(1)));
-        vec![locate(&mut origin, path, shown, place, &error.kind.to_string())]
-    })?;
-    let mut references = References { resolve, problems: Vec::new() };
-    let Ok(()) = parsed.visit(&mut references);
-    if !references.problems.is_empty() {
-        let problems = references.problems.into_iter();
-        let locate =
-            |(place, message): (_, String)| locate(&mut origin, path, shown, place, &message);
-        return Err(problems.map(locate).collect());
-    }
-    let failed = |message: String| vec![Problem::of_file(shown, message)];
-    let minify = MinifyOptions { targets, ..MinifyOptions::default() };
-    parsed.minify(minify).map_err(|error| failed(error.to_string()))?;
-    let mut map = SourceMap::new("/");
-    map.add_source(&filename);
-    let printer = PrinterOptions {
-        minify: true,
-        source_map: Some(&mut map),
-        targets,
-        ..PrinterOptions::default()
-    };
-    let css = parsed.to_css(printer).map_err(|error| failed(error.to_string()))?.code;
-    let mut extend = || -> Result<String> {
-        map.extends(&mut origin)?;
-        Ok(map.to_json(None)?)
-    };
-    let map = extend().map_err(unexpected)?;
-    Ok((css, map))
-}
-
-/// A problem at a place of the CSS (both from 0), as one of the source that it came from.
-fn locate(
-    origin: &mut SourceMap,
-    path: &str,
-    shown: &str,
-    place: Option<(u32, u32)>,
-    message: &str,
-) -> Problem {
-    if let (true, Some((line, column))) = (path.ends_with(".css"), place) {
-        let text = origin.get_source_content(0).unwrap_or_default();
-        let place = Place { line: line as usize + 1, column: column as usize + 1 };
-        return Problem::at(shown, text, place, message);
-    }
-    let original = place
-        .and_then(|(line, column)| origin.find_closest_mapping(line, column))
-        .and_then(|mapping| mapping.original);
-    let Some(original) = original else { return Problem::of_file(shown, message) };
-    let name = origin.get_source(original.source).unwrap_or_default().to_owned();
-    let text = origin.get_source_content(original.source).unwrap_or_default();
-    let place = Place {
-        line: original.original_line as usize + 1,
-        column: original.original_column as usize + 1,
-    };
-    // A file of ours is shown as one finds it here; of a library, the name is all there is.
-    let directory = shown.strip_suffix(path).unwrap_or_default();
-    let own = name.trim_start_matches('/').strip_prefix("assets/");
-    let file = own.map_or_else(|| name.clone(), |own| format!("{directory}{own}"));
-    let mut problem = Problem::at(&file, text, place, message);
-    if file != shown {
-        problem.way.push(shown.to_owned());
-    }
-    problem
-}
-
-/// What a sheet refers to, rewritten in place.
-struct References<'r> {
-    resolve: &'r dyn Fn(&str) -> Result<Option<String>, String>,
-    /// Line and column in the CSS, from 0, where they are known, and what is wrong there.
-    problems: Vec<(Option<(u32, u32)>, String)>,
-}
-
-impl References<'_> {
-    /// The new address, where it is another one.
-    fn rewrite(&mut self, url: &str, place: Option<(u32, u32)>) -> Option<String> {
-        match (self.resolve)(url) {
-            Ok(new) => new,
-            Err(message) => {
-                self.problems.push((place, message));
-                None
+    /// Directories that an address of a sheet may be meant from: its own, then those of the
+    /// packages that it was made of, whose addresses Sass leaves as they are.
+    fn directories<'d>(&'d self, importer: &'d Path) -> Vec<&'d Path> {
+        let loaded = self.sheet(importer).into_iter().flat_map(|sheet| &sheet.loaded);
+        let mut directories: Vec<&Path> = importer.parent().into_iter().collect();
+        for directory in loaded.filter_map(|(file, _)| file.parent()) {
+            if !directories.contains(&directory) {
+                directories.push(directory);
             }
         }
+        directories
+    }
+
+    fn import(&self, question: &Question<'_>) -> Meaning {
+        let (path, _) = sources::split_suffix(question.path);
+        let beside = question.importer.parent().unwrap_or(question.importer).join(path);
+        let beside = whole(&beside);
+        let finder = &self.maker.finder;
+        let own = beside.strip_prefix(finder.path("")).ok().and_then(Path::to_str);
+        if let Some(source) = own.and_then(|own| finder.output_of(own)) {
+            return match finder.treatment(&source) {
+                Some(Treatment::Style) => Meaning::File(finder.path(&source)),
+                _ => Meaning::Wrong(format!("`{}` is no style sheet", question.path)),
+            };
+        }
+        match finder.in_packages(path) {
+            Some(file) if path.ends_with(".css") => Meaning::File(file),
+            _ if own.is_some() && !finder.has_package(path) => {
+                let shown = finder.shown(&beside);
+                Meaning::Wrong(format!("`{}`: there is no {shown}", question.path))
+            }
+            _ => Meaning::Open,
+        }
+    }
+
+    /// A message of esbuild at the place where its cause was written, and whether that is ours.
+    fn locate(&self, message: &Message) -> (Problem, bool) {
+        let finder = &self.maker.finder;
+        let mut text = message.text.clone();
+        message.notes.iter().for_each(|note| text += &format!("\n  {note}"));
+        let Some(at) = &message.place else {
+            return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
+        };
+        let shown = finder.shown(&at.file);
+        let before = at.source_line.get(..at.column).unwrap_or_default();
+        if let Some(sheet) = self.sheet(&at.file).filter(|sheet| !sheet.map.is_empty()) {
+            let units = source_map::units(before);
+            if let Some((file, content, place)) = original(sheet, at.line, units) {
+                let mut problem = Problem::at(&finder.shown(&file), &content, place, text);
+                if file != at.file {
+                    problem.way.push(shown);
+                }
+                return (problem, finder.package(&file).is_none());
+            }
+        }
+        let place = Place { line: at.line, column: before.chars().count() + 1 };
+        let mut problem = Problem::at(&shown, "", place, text);
+        problem.source_line.clone_from(&at.source_line);
+        (problem, finder.package(&at.file).is_none())
     }
 }
 
-impl<'i> Visitor<'i> for References<'_> {
-    type Error = std::convert::Infallible;
+/// Where a place of the CSS (line from 1, column from 0) came from: file, its text, place.
+fn original(sheet: &Sheet, line: usize, column: usize) -> Option<(PathBuf, String, Place)> {
+    let map = SourceMap::parse(sheet.map.as_bytes()).ok()?;
+    let lookup: Lookup = map.lookup().ok()?;
+    let found = lookup.find(line - 1, column)?;
+    let content = map.sources_content.get(found.source).cloned().flatten().unwrap_or_default();
+    let text = content.lines().nth(found.line).unwrap_or_default();
+    let place = Place { line: found.line + 1, column: characters(text, found.column) + 1 };
+    Some((map.sources.get(found.source)?.into(), content, place))
+}
 
-    fn visit_types(&self) -> VisitTypes {
-        visit_types!(RULES | URLS | IMAGES | FUNCTIONS)
-    }
-
-    fn visit_rule(&mut self, rule: &mut CssRule<'i>) -> Result<(), Self::Error> {
-        if let CssRule::Import(import) = rule {
-            let place = (import.loc.line, import.loc.column.saturating_sub(1));
-            if let Some(new) = self.rewrite(&import.url.clone(), Some(place)) {
-                import.url = new.into();
-            }
-        }
-        rule.visit_children(self)
-    }
-
-    fn visit_url(&mut self, url: &mut Url<'i>) -> Result<(), Self::Error> {
-        let place = (url.loc.line.saturating_sub(1), url.loc.column.saturating_sub(1));
-        if let Some(new) = self.rewrite(&url.url.clone(), Some(place)) {
-            url.url = new.into();
-        }
-        Ok(())
-    }
-
-    /// The visitor does not enter an `image-set()` by itself.
-    fn visit_image(&mut self, image: &mut Image<'i>) -> Result<(), Self::Error> {
-        match image {
-            Image::ImageSet(set) => {
-                set.options.iter_mut().try_for_each(|option| option.image.visit(self))
-            }
-            image => image.visit_children(self),
-        }
-    }
-
-    /// Nor does it know what strings mean in one that stands beside a variable.
-    fn visit_function(&mut self, function: &mut Function<'i>) -> Result<(), Self::Error> {
-        if function.name.ends_with("image-set") {
-            for argument in &mut function.arguments.0 {
-                if let TokenOrValue::Token(Token::String(address)) = argument
-                    && let Some(new) = self.rewrite(&address.clone(), None)
-                {
-                    *address = new.into();
+impl Host for Sheets<'_> {
+    fn resolve(&mut self, question: &Question<'_>) -> Meaning {
+        match question.kind {
+            "entry-point" => Meaning::File(question.path.into()),
+            _ if !sources::is_relative(question.path) => Meaning::Address(question.path.to_owned()),
+            "url-token" => {
+                let directories = self.directories(question.importer);
+                match self.maker.finder.token(&directories, question.path) {
+                    Ok(Some(token)) => match self.maker.treatment_of(&token) {
+                        Some(Treatment::Script) => {
+                            Meaning::Wrong(format!("`{}` is a script", question.path))
+                        }
+                        _ => Meaning::Address(token),
+                    },
+                    Ok(None) => Meaning::Address(question.path.to_owned()),
+                    Err(message) => Meaning::Wrong(message),
                 }
             }
+            _ => self.import(question),
         }
-        function.visit_children(self)
+    }
+
+    fn load(&mut self, path: &Path) -> Result<Option<Text>, String> {
+        if let Some(sheet) = self.sheet(path) {
+            let mut text = sheet.css.clone();
+            if !sheet.map.is_empty() {
+                text += &source_map::inline(&sheet.map);
+            }
+            return Ok(Some(Text { text: text.into_bytes(), loader: "css" }));
+        }
+        match self.maker.finder.package(path) {
+            Some(_) => Ok(None),
+            None => Err(format!("{} is outside of the sources and packages", path.display())),
+        }
+    }
+}
+
+/// Addresses in compiled CSS that no compiler follows: the strings of an `image-set()`.
+pub(crate) fn addresses(text: &str) -> Vec<Address> {
+    let mut found = Vec::new();
+    for (at, form) in text.match_indices("image-set(") {
+        let (mut depth, mut at) = (1, at + form.len());
+        while let Some(sign) = text[at..].chars().next().filter(|_| depth > 0) {
+            match sign {
+                '"' | '\'' => {
+                    let Some(length) = text[at + 1..].find(sign) else { break };
+                    if depth == 1 {
+                        let range = at + 1..at + 1 + length;
+                        found.push(Address { range, is_whole: true });
+                    }
+                    at += length + 1;
+                }
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            at += sign.len_utf8();
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_an_image_set_are_addresses_and_those_of_its_parts_are_not() {
+        let text = ".a{background:image-set(\"a.png\" 1x,url(\"b.png\") type(\"image/png\") 2x)}";
+        let found: Vec<&str> = addresses(text).into_iter().map(|it| &text[it.range]).collect();
+        assert_eq!(found, ["a.png"]);
+    }
+
+    #[test]
+    fn columns_are_counted_in_characters() {
+        assert_eq!(characters("a😀b", 3), 2);
+        assert_eq!(characters("a", 9), 1);
     }
 }

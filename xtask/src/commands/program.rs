@@ -1,5 +1,5 @@
-//! Programs of this repository that are compiled when they are first needed: their dependencies are
-//! heavy, and most days need none of them.
+//! Programs of this repository that are compiled when they are first needed: most days need none of
+//! them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result, bail};
 use fingerprint::sha256;
 
-use super::assets::hash_of;
+use super::assets::packages::hash_of;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::cargo;
@@ -103,7 +103,7 @@ impl Found {
         };
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.name).join("Cargo.toml");
         if !self.path.exists() {
-            ctx.say(format_args!("compiling {what}, which takes a minute or two the first time"));
+            ctx.say(format_args!("compiling {what}, which takes half a minute the first time"));
         }
         let bar = ctx.spinner(format!("compiling {what}"));
         let cmd = cargo::build_program(&ctx.sh, &manifest, target, profile);

@@ -46,7 +46,7 @@ pub(crate) fn install(ctx: &Ctx, programs: &BTreeMap<String, String>) -> Result<
     if is_missing(apt::CURL) {
         missing.push(apt::CURL);
     }
-    if is_missing(apt::NPM) && !assets::load(&ctx.root)?.is_empty() {
+    if is_missing(apt::NPM) && ctx.root.join(assets::SOURCE).is_dir() {
         missing.push(apt::NPM);
     }
     for (_, package) in programs.iter().filter(|(program, _)| is_missing(program)) {

@@ -47,6 +47,14 @@ impl Ctx {
         names
     }
 
+    /// Where this user's programs keep what they can get again, by the XDG rules; nothing where
+    /// the caller names no home.
+    pub(crate) fn user_cache(&self) -> Option<PathBuf> {
+        let absolute = |name| env_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        Some(cache?.join("stevedore"))
+    }
+
     /// This machine's own bundle of certificates, where the caller names one.
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
         env_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file())

@@ -2,7 +2,7 @@
 //! them. What the pipeline itself reads of that file is not looked at here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use anyhow::{Context, Result};
 use semver::Version;
@@ -21,7 +21,7 @@ struct File {
     packages: BTreeMap<String, Package>,
 }
 
-/// A library that style sheets load by its name.
+/// A package that style sheets and scripts load by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Package {
@@ -29,6 +29,9 @@ pub(crate) struct Package {
     pub(crate) version: Version,
     /// `sha512-` and base64, as the npm registry states it.
     pub(crate) integrity: String,
+    /// Folders of it that Sass searches too, where its own documentation asks for that.
+    #[serde(default, rename = "load-paths")]
+    pub(crate) load_paths: Vec<String>,
 }
 
 /// The packages that the file names; none where there is no file.
@@ -53,6 +56,14 @@ fn parse(text: &str) -> Result<BTreeMap<String, Package>> {
              npm view {name}@{} dist.integrity",
             package.version
         );
+        for folder in &package.load_paths {
+            let stays =
+                Path::new(folder).components().all(|part| matches!(part, Component::Normal(_)));
+            anyhow::ensure!(
+                stays && !folder.is_empty(),
+                "[packages.{name}] load-paths: {folder:?} is no folder of the package"
+            );
+        }
     }
     Ok(file.packages)
 }

@@ -10,6 +10,10 @@ use xshell::{Cmd, Shell, cmd};
 pub(crate) struct Places {
     pub(crate) program: PathBuf,
     pub(crate) state: PathBuf,
+    /// The package of dart-sass, unpacked.
+    pub(crate) sass: PathBuf,
+    /// The program esbuild.
+    pub(crate) esbuild: PathBuf,
     /// Where packages are found by their names.
     pub(crate) packages: Vec<PathBuf>,
     /// Files that stay in the output besides what is built.
@@ -24,12 +28,16 @@ pub(crate) fn call<'s>(
     output: &str,
     action: &[&str],
 ) -> Cmd<'s> {
-    let Places { program, state, packages, keep } = places;
+    let Places { program, state, sass, esbuild, packages, keep } = places;
     let load_path = packages.iter().flat_map(|path| [Path::new("--load-path"), path.as_path()]);
     let keep = keep.iter().flat_map(|path| [Path::new("--keep"), path.as_path()]);
-    cmd!(sh, "{program} {action...} --source {source} --output {output} --state {state}")
-        .args(load_path)
-        .args(keep)
+    cmd!(
+        sh,
+        "{program} {action...} --source {source} --output {output} --state {state} --sass {sass}
+         --esbuild {esbuild}"
+    )
+    .args(load_path)
+    .args(keep)
 }
 
 /// The answer to `build --json`.

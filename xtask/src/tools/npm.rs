@@ -1,13 +1,26 @@
-//! npm, only to get the packages of style sheets: nothing of them is ever run here.
+//! npm, only to get packages: their scripts are never run.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use semver::Version;
 use xshell::{Cmd, Shell, cmd};
 
 /// Downloads a package as an archive into a directory.
 pub(crate) fn pack<'s>(sh: &'s Shell, package: &str, directory: &Path) -> Cmd<'s> {
     cmd!(sh, "npm pack {package} --ignore-scripts --json --pack-destination {directory}")
+}
+
+/// Asks for the newest version of a package and its integrity, or for those of one version.
+pub(crate) fn view<'s>(sh: &'s Shell, package: &str) -> Cmd<'s> {
+    cmd!(sh, "npm view {package} version dist.integrity --json")
+}
+
+/// What [`view`] says: version and integrity.
+pub(crate) fn parse_view(stdout: &str) -> Result<(Version, String)> {
+    let answer: serde_json::Value = serde_json::from_str(stdout).context("npm printed no JSON")?;
+    let text = |key: &str| answer[key].as_str().with_context(|| format!("npm stated no {key}"));
+    Ok((Version::parse(text("version")?)?, text("dist.integrity")?.to_owned()))
 }
 
 /// Why npm failed, without the paths of its logs.

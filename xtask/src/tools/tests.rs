@@ -176,6 +176,8 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
     let mut places = assets::Places {
         program: "/x/target/debug/assets".into(),
         state: ".stevedore/assets".into(),
+        sass: "/c/sass".into(),
+        esbuild: "/c/esbuild".into(),
         packages: Vec::new(),
         keep: None,
     };
@@ -183,7 +185,7 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
     check(
         assets::call(sh, &places, "app/assets", "app/dist", &["build", "--dry-run"]),
         expect![
-            "/x/target/debug/assets build --dry-run --source app/assets --output app/dist --state .stevedore/assets"
+            "/x/target/debug/assets build --dry-run --source app/assets --output app/dist --state .stevedore/assets --sass /c/sass --esbuild /c/esbuild"
         ],
     );
     places.packages = vec![".stevedore/packages/bootstrap@5.3.8".into()];
@@ -191,7 +193,7 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
     check(
         assets::call(sh, &places, "app/assets", "app/dist", &["check"]),
         expect![
-            "/x/target/debug/assets check --source app/assets --output app/dist --state .stevedore/assets --load-path .stevedore/packages/bootstrap@5.3.8 --keep .stevedore/kept"
+            "/x/target/debug/assets check --source app/assets --output app/dist --state .stevedore/assets --sass /c/sass --esbuild /c/esbuild --load-path .stevedore/packages/bootstrap@5.3.8 --keep .stevedore/kept"
         ],
     );
     check(

@@ -129,7 +129,7 @@ fn without_npm_dev_goes_on_without_style_and_what_ships_does_not() {
     project
         .xtask(&["image", "build", "prod"])
         .exits(4)
-        .says("style sheets load normalize-scss@8.0.0, and npm is not here");
+        .says("style sheets or scripts load normalize-scss@8.0.0, and npm is not here");
     project.xtask(&["start", "dev"]).succeeds().says("the page looks as it did before");
     assert!(!docker(&["ps", "--quiet", "--filter", &format!("name={}", project.name)]).is_empty());
     project.xtask(&["stop", "dev"]).succeeds();

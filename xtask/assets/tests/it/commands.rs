@@ -34,9 +34,9 @@ fn json_is_one_object_with_what_was_done() {
         }
         event
     };
-    expect_test::expect![[r#"{"event":"assets","files":8,"reason":"never built here","removed":0,"seconds":null,"status":"built","written":34}"#]].assert_eq(&event(&["build", "--json"]).to_string());
+    expect_test::expect![[r#"{"event":"assets","files":9,"reason":"never built here","removed":0,"seconds":null,"status":"built","written":38}"#]].assert_eq(&event(&["build", "--json"]).to_string());
     expect_test::expect![[r#"{"event":"assets","files":0,"reason":"","removed":0,"seconds":null,"status":"fresh","written":0}"#]].assert_eq(&event(&["build", "--json"]).to_string());
-    expect_test::expect![[r#"{"event":"assets","files":8,"status":"passed"}"#]]
+    expect_test::expect![[r#"{"event":"assets","files":9,"status":"passed"}"#]]
         .assert_eq(&event(&["check", "--json"]).to_string());
 }
 
@@ -44,7 +44,7 @@ fn json_is_one_object_with_what_was_done() {
 fn a_check_writes_no_output() {
     let project = Project::with_everything();
     let answer = project.run(&["check"]).succeeds();
-    assert_eq!(answer.stdout, "8 assets are sound\n");
+    assert_eq!(answer.stdout, "9 assets are sound\n");
     assert!(!project.path("dist").exists());
 }
 
@@ -70,6 +70,7 @@ fn an_output_that_holds_the_sources_is_refused() {
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_assets"));
         command.args(["build", "--source", source, "--output", output, "--state", state]);
+        command.args(["--sass", "sass", "--esbuild", "esbuild"]);
         command.current_dir(project.root());
         let answer = crate::dsl::Answer::of(command, project.root());
         assert_eq!(answer.code, 1, "{source} {output} {state}");

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parcel_sourcemap::SourceMap;
+use sourcemap::SourceMap;
+
+use crate::compilers::compilers;
 
 /// Longest wait for anything; only a hang takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,6 +86,8 @@ impl Project {
         command.args(action).current_dir(self.root()).stdin(Stdio::null()).env("NO_COLOR", "1");
         command.args(["--source", "src", "--output", "dist", "--state", "state"]);
         command.args(["--load-path", "lib"]);
+        let (sass, esbuild) = compilers();
+        command.arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
         command
     }
 
@@ -148,7 +152,7 @@ impl Project {
     #[track_caller]
     pub(crate) fn map(&self, source: &str) -> SourceMap {
         let text = self.output(&format!("{}.map", self.name(source)));
-        SourceMap::from_json("/", std::str::from_utf8(&text).unwrap()).unwrap()
+        SourceMap::from_slice(&text).unwrap()
     }
 
     /// Where the map leads from the place of a text in the output: source, line, text of the line.
@@ -158,13 +162,13 @@ impl Project {
         let at = text.find(wanted).unwrap_or_else(|| panic!("no {wanted:?} in\n{text}"));
         let line = text[..at].matches('\n').count();
         let column = at - text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let mut map = self.map(source);
-        let place = map.find_closest_mapping(line as u32, column as u32).unwrap();
-        let original = place.original.unwrap();
-        let name = map.get_source(original.source).unwrap().to_owned();
-        let content = map.get_source_content(original.source).unwrap();
-        let line = content.lines().nth(original.original_line as usize).unwrap_or_default();
-        (name, original.original_line + 1, line.trim().to_owned())
+        let map = self.map(source);
+        let column = text[at - column..at].encode_utf16().count();
+        let token = map.lookup_token(line as u32, column as u32).unwrap();
+        let content = map.get_source_contents(token.get_src_id()).unwrap();
+        let line = content.lines().nth(token.get_src_line() as usize).unwrap_or_default();
+        let name = token.get_source().unwrap().trim_start_matches('/').to_owned();
+        (name, token.get_src_line() + 1, line.trim().to_owned())
     }
 
     /// Every hashed name in a text output names a file that is there.

@@ -49,15 +49,13 @@ fn libraries_in_another_order_are_another_build() {
 
 #[test]
 fn an_address_of_pieces_is_a_problem_and_one_from_elsewhere_is_not() {
-    for address in
-        ["import(`./${a}.js`)", "import(\"./\" + a)", "new URL(\"./\" + a, import.meta.url)"]
-    {
+    for address in ["new URL(`./${a}`, import.meta.url)", "new URL(\"./\" + a, import.meta.url)"] {
         let project = Project::new();
         project.file("a.js", format!("export const f = (a) => {address};\n"));
         let answer = project.run(&["build"]);
         assert_eq!(answer.code, 1, "{address}");
         assert!(answer.stderr.contains("src/a.js:1:"), "{}", answer.stderr);
-        assert!(answer.stderr.contains("an address of pieces cannot be followed"), "{address}");
+        assert!(answer.stderr.contains("is an address of pieces"), "{address}");
     }
     let project = Project::new();
     project.file("a.js", "export const f = (a) => [import(a), new URL(a, import.meta.url)];\n");
@@ -71,7 +69,7 @@ fn what_import_meta_resolves_is_rewritten() {
     project.file("a.js", "export const b = import.meta.resolve(\"./b.js\");\n");
     project.build();
     assert!(
-        project.plain("a.js").contains("import.meta.resolve(`./b-#.js`)"),
+        project.plain("a.js").contains("import.meta.resolve(\"./b-#.js\")"),
         "{}",
         project.plain("a.js")
     );

@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod compilers;
 mod dsl;
+mod web;
 
-mod bootstrap;
 mod commands;
 mod determinism;
+mod frameworks;
 mod freshness;
 mod hostile;
 mod interruptions;

@@ -16,6 +16,12 @@ fn every_output_but_the_manifest_carries_its_hash() {
         app-#.js.map
         app-#.js.map.br
         app-#.js.map.gz
+        chunks/chunk-#.js
+        chunks/chunk-#.js.br
+        chunks/chunk-#.js.gz
+        chunks/chunk-#.js.map
+        chunks/chunk-#.js.map.br
+        chunks/chunk-#.js.map.gz
         classic-#.js
         classic-#.js.br
         classic-#.js.map
@@ -26,10 +32,8 @@ fn every_output_but_the_manifest_carries_its_hash() {
         img/dot-#.svg.gz
         lib/help-#.js
         lib/help-#.js.br
-        lib/help-#.js.gz
         lib/help-#.js.map
         lib/help-#.js.map.br
-        lib/help-#.js.map.gz
         manifest.json
         note-#.txt
         other-#.css
@@ -59,7 +63,7 @@ fn renamed(project: &Project, edit: impl FnOnce(&Project)) -> Vec<String> {
     project.build();
     let now = project.manifest();
     let other = now.into_iter().filter(|(source, entry)| before.get(source) != Some(entry));
-    other.map(|(source, _)| source).collect()
+    other.map(|(source, _)| without_hashes(&source)).collect()
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn a_name_changes_with_the_content_and_with_the_names_that_are_in_it() {
     assert_eq!(ink, ["style.scss"]);
     let help = "export const help = (a) => alert(a);\n";
     let help = renamed(&project, |it| _ = it.file("lib/help.js", help));
-    assert_eq!(help, ["app.js", "lib/help.js"]);
+    assert_eq!(help, ["app.js", "chunks/chunk-#.js", "lib/help.js"]);
     let other = renamed(&project, |it| _ = it.file("other.css", ".other { top: 0 }\n"));
     assert_eq!(other, ["other.css", "style.scss"], "who imports it names it");
 }

@@ -26,6 +26,15 @@ fn file(path: &str, text: &str, expected: &Expect) {
     check(|project| _ = project.file(path, text), expected);
 }
 
+/// One more source, which is built although something in it is to be mended.
+#[track_caller]
+fn finding(path: &str, text: &str, expected: &Expect) {
+    let project = Project::with_everything();
+    project.file(path, text);
+    project.run(&["check"]).fails(expected);
+    project.build();
+}
+
 #[test]
 fn an_undefined_variable() {
     file(
@@ -58,10 +67,10 @@ fn a_missing_semicolon() {
         "bad.scss",
         ".a {\n  color: red\n  top: 0;\n}\n",
         &expect![[r#"
-        error: src/bad.scss:3:6: Unexpected token Semicolon
-          3 |   top: 0;
-            |      ^
-    "#]],
+            error: src/bad.scss:3:6: expected ";".
+              3 |   top: 0;
+                |      ^
+        "#]],
     );
 }
 
@@ -71,16 +80,18 @@ fn a_brace_that_is_not_closed() {
         "bad.scss",
         ".a {\n  color: red;\n",
         &expect![[r#"
-        error: src/bad.scss:2:14: expected "}".
-          2 |   color: red;
-            |              ^
-    "#]],
+            error: src/bad.scss:2:14: expected end of rule.
+              2 |   color: red;
+                |              ^
+        "#]],
     );
-    file(
+    finding(
         "bad.css",
         ".a {\n  color: red;\n}\n.b & {} }\n",
         &expect![[r#"
-            error: src/bad.css:5:1: Unexpected end of input
+            error: src/bad.css:4:9: Unexpected "}"
+              4 | .b & {} }
+                |         ^
         "#]],
     );
 }
@@ -109,19 +120,19 @@ fn css_that_sass_lets_through() {
             project.file("bad.scss", "@use \"part\";\n");
         },
         &expect![[r#"
-            error: src/_part.scss:8:6: Unexpected token Semicolon
+            error: src/_part.scss:8:6: expected ";".
               8 |   top: 0;
                 |      ^
-              from src/bad.scss
+              from src/bad.scss:1:1
         "#]],
     );
-    file(
+    finding(
         "bad.css",
         ".a {\n  top: 0;\n}\n.b::c:::d {\n  top: 0;\n}\n",
         &expect![[r#"
-            error: src/bad.css:4:9: Invalid token in pseudo element: Colon
+            error: src/bad.css:4:8: Expected identifier but found ":"
               4 | .b::c:::d {
-                |         ^
+                |        ^
         "#]],
     );
 }
@@ -141,9 +152,9 @@ fn a_reference_to_nothing() {
         "bad.css",
         "\n.a{background:url(\"../out.svg\")}\n@import \"x\";",
         &expect![[r#"
-            error: src/bad.css:3:8: @import rules must precede all rules aside from @charset and @layer statements
-              3 | @import "x";
-                |        ^
+            error: src/bad.css:2:19: `../out.svg` leaves src
+              2 | .a{background:url("../out.svg")}
+                |                   ^
         "#]],
     );
 }
@@ -178,28 +189,13 @@ fn a_style_sheet_that_names_a_script() {
 }
 
 #[test]
-fn sheets_that_import_one_another() {
-    check(
-        |project| {
-            project
-                .file("one.css", "@import \"two.css\";\n")
-                .file("two.css", "@import \"one.css\";\n");
-        },
-        &expect![[r#"
-            error: src/two.css:1:1: `one.css` imports this style sheet in turn
-              1 | @import "one.css";
-                | ^
-        "#]],
-    );
-    file(
-        "me.css",
-        "@import \"me.css\";",
-        &expect![[r#"
-        error: src/me.css:1:1: `me.css` imports this style sheet in turn
-          1 | @import "me.css";
-            | ^
-    "#]],
-    );
+fn sheets_that_import_one_another_are_each_there_once() {
+    let project = Project::new();
+    project
+        .file("one.css", "@import \"two.css\";\n.one{top:0}")
+        .file("two.css", "@import \"one.css\";\n.two{top:0}")
+        .build();
+    assert_eq!(project.text("one.css"), ".two{top:0}.one{top:0}");
 }
 
 #[test]
@@ -228,9 +224,6 @@ fn an_import_of_nothing() {
             error: src/bad.js:2:19: `./none.js`: there is no src/none.js
               2 | import { x } from "./none.js";
                 |                   ^
-            src/bad.js:3:11: `./none.svg`: there is no src/none.svg
-              3 | x(new URL("./none.svg", import.meta.url));
-                |           ^
         "#]],
     );
 }
@@ -241,16 +234,16 @@ fn an_import_of_a_package() {
         "bad.js",
         "import \"./app.js\";\n  import { x } from \"lodash\";\nx();\n",
         &expect![[r#"
-        error: src/bad.js:2:21: `lodash` names a package; put its module into src and import that
-          2 |   import { x } from "lodash";
-            |                     ^
-    "#]],
+            error: src/bad.js:2:21: `lodash` names a package that src/assets.toml does not have: add it to [packages], or to `external` of [scripts] where the page has an import map
+              2 |   import { x } from "lodash";
+                |                     ^
+        "#]],
     );
 }
 
 #[test]
 fn a_debugger_that_was_left() {
-    file(
+    finding(
         "bad.js",
         "function f() {\n\tdebugger;\n}\nf();\ndebugger;\n",
         &expect![[r#"
@@ -270,19 +263,20 @@ fn a_syntax_error_in_a_script() {
         "bad.js",
         "const x = 1;\nconst y = x +;\n",
         &expect![[r#"
-        error: src/bad.js:2:14: Unexpected token
-          2 | const y = x +;
-            |              ^
-    "#]],
+            error: src/bad.js:2:14: Unexpected ";"
+              2 | const y = x +;
+                |              ^
+        "#]],
     );
     file(
         "bad.js",
         "const x = 1;\nconst x = 2;\n",
         &expect![[r#"
-        error: src/bad.js:1:7: Identifier `x` has already been declared
-          1 | const x = 1;
-            |       ^
-    "#]],
+            error: src/bad.js:2:7: The symbol "x" has already been declared
+              The symbol "x" was originally declared here:
+              2 | const x = 2;
+                |       ^
+        "#]],
     );
 }
 
@@ -315,9 +309,8 @@ fn a_text_that_is_not_utf8() {
             project.file("_part.scss", b"/* \xff\xfe */").file("bad.scss", "@use \"part\";");
         },
         &expect![[r#"
-            error: src/bad.scss:1:1: Cannot read src/_part.scss: stream did not contain valid UTF-8
-              1 | @use "part";
-                | ^
+            error: src/_part.scss:1:1: Invalid UTF-8.
+              from src/bad.scss:1:1
         "#]],
     );
 }
@@ -363,9 +356,7 @@ fn a_name_that_no_address_should_have() {
     check(
         |project| _ = project.file("two words.svg", "x").file("Ж.svg", "x").file("a/b?c.js", "x"),
         &expect![[r#"
-            error: src/a/b?c.js: has '?' in its name; use letters, digits and . _ - + @ only
-            src/two words.svg: has ' ' in its name; use letters, digits and . _ - + @ only
-            src/Ж.svg: has 'Ж' in its name; use letters, digits and . _ - + @ only
+            error: src/a/b?c.js: has '?' in its name, which means something else in an address
         "#]],
     );
 }
@@ -398,7 +389,7 @@ fn settings_that_do_not_hold() {
               |
             1 | target = []
               | ^^^^^^
-            unknown field `target`, expected `targets` or `packages`
+            unknown field `target`, expected one of `targets`, `scripts`, `packages`
         "#]],
     );
 }
@@ -533,16 +524,16 @@ fn all_problems_of_all_files_at_once() {
             src/b3.css:1:18: `no.svg`: there is no src/no.svg
               1 | .a { background: url(no.svg) }
                 |                  ^
+            src/b6.js: is not UTF-8
             src/b4.js:1:8: `./no.js`: there is no src/no.js
               1 | import "./no.js";
                 |        ^
-            src/b4.js:2:8: `no` names a package; put its module into src and import that
+            src/b4.js:2:8: `no` names a package that src/assets.toml does not have: add it to [packages], or to `external` of [scripts] where the page has an import map
               2 | import "no";
                 |        ^
-            src/b5.js:1:9: Unexpected token
+            src/b5.js:1:9: Unexpected ";"
               1 | let a = ;
                 |         ^
-            src/b6.js: is not UTF-8
         "#]],
     );
 }
@@ -575,12 +566,14 @@ fn warnings_are_told_and_fail_a_check() {
     project.file("a.scss", ".a {\n  @warn \"look out\";\n  top: 0;\n}\n");
     let answer = project.build();
     expect![[r#"
-        warning: WARNING: look out
-            src/a.scss 2:3  root stylesheet
+        warning: src/a.scss:2:3: look out
+          2 |   @warn "look out";
+            |   ^
     "#]]
     .assert_eq(&answer.stderr);
     project.run(&["check"]).fails(&expect![[r#"
-        error: WARNING: look out
-            src/a.scss 2:3  root stylesheet
+        error: src/a.scss:2:3: look out
+          2 |   @warn "look out";
+            |   ^
     "#]]);
 }
