@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use crate::cli::{Build, Places};
 use crate::dist::{Dist, Written};
 use crate::look::{Last, Look, whole};
-use crate::make::{self, Made, Moved};
+use crate::made::Made;
+use crate::make::{self, Moved};
 use crate::{dist, memory, print, warn};
 
 /// How often a build begins again because somebody edits meanwhile.

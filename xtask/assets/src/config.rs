@@ -23,6 +23,7 @@ struct File {
     /// CSS gets, and which syntax is written in an older way.
     targets: Vec<String>,
     scripts: Scripts,
+    root: Root,
     /// Packages; `cargo xtask` gets them and hands them over as load paths.
     packages: toml::Table,
 }
@@ -34,12 +35,25 @@ struct Scripts {
     external: Vec<String>,
 }
 
+/// Files that are served at the root of the site under their own names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Root {
+    files: Vec<String>,
+    /// Where the other outputs are served; `/static/` if it is not said.
+    assets: Option<String>,
+}
+
 pub(crate) struct Config {
     /// What the file means for the outputs, to notice that it has changed.
     pub(crate) identity: String,
     /// As esbuild takes them: `chrome109,es2022`.
     pub(crate) targets: String,
     pub(crate) external: Vec<String>,
+    /// Sources that are served under their own names, too.
+    pub(crate) root_files: Vec<String>,
+    /// What these put before the name of another output.
+    pub(crate) assets: String,
 }
 
 /// Reads the file; an empty or missing one means browserslist's defaults.
@@ -57,7 +71,14 @@ fn parse(text: &str) -> Result<Config> {
     let file: File = toml::from_str(text)?;
     let targets = targets(file.targets)?;
     let external = file.scripts.external;
-    Ok(Config { identity: format!("{targets} {external:?}"), targets, external })
+    let assets = file.root.assets.unwrap_or_else(|| "/static/".to_owned());
+    anyhow::ensure!(
+        assets.ends_with('/'),
+        "[root] assets: {assets:?} must end with a slash, as /static/ does"
+    );
+    let root_files = file.root.files;
+    let identity = format!("{targets} {external:?} {root_files:?} {assets}");
+    Ok(Config { identity, targets, external, root_files, assets })
 }
 
 fn targets(wanted: Vec<String>) -> Result<String> {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256, Sha384};
 
-use crate::make::{Moved, integrity};
+use crate::made::integrity;
+use crate::make::Moved;
 
 /// Read and written at one time, in bytes.
 const BLOCK: usize = 1 << 16;

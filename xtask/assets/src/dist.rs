@@ -12,7 +12,7 @@ use fingerprint::sha256;
 use crate::cli::Places;
 use crate::content::Content;
 use crate::look::{Files, Last, Look};
-use crate::make::{Listed, Made};
+use crate::made::{Listed, Made};
 use crate::{memory, parallel};
 
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -21,6 +21,7 @@ mod dist;
 mod esbuild;
 mod exports;
 mod look;
+mod made;
 mod make;
 mod memory;
 mod names;
@@ -28,12 +29,15 @@ mod parallel;
 mod problem;
 mod process;
 mod references;
+mod root_files;
 mod sass;
 mod script;
 mod source_map;
 mod sources;
 mod style;
+mod unfollowed;
 mod watch;
+mod web_manifest;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;

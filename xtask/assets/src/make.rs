@@ -8,44 +8,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use fingerprint::sha256;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha384};
 
 use crate::cli::Places;
-use crate::content::Content;
 use crate::esbuild::{OUT, Output};
 use crate::look::{Look, whole, whole_from};
-use crate::names::{self, Named};
+use crate::made::Made;
+use crate::names;
 use crate::problem::{Place, Problem, Problems};
-use crate::references::{Finder, References, Target};
+use crate::references::{Finder, Target};
 use crate::source_map::SourceMap;
 use crate::sources::{self, Sources, Treatment};
-use crate::{script, style};
-
-/// What a template needs to know of an output.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Listed {
-    /// Path from the output directory.
-    pub(crate) file: String,
-    /// For the `integrity` attribute.
-    pub(crate) integrity: String,
-    /// In bytes.
-    pub(crate) size: u64,
-}
-
-/// All outputs of a build.
-#[derive(Default)]
-pub(crate) struct Made {
-    /// Source path -> output.
-    pub(crate) manifest: BTreeMap<String, Listed>,
-    /// Output path -> content and its SHA-256; source maps too.
-    pub(crate) outputs: BTreeMap<String, (Content, String)>,
-    /// What the compilers warned of.
-    pub(crate) warnings: Vec<String>,
-}
+use crate::{root_files, script, style, unfollowed};
 
 /// A source was edited between the look and the reading of it.
 #[derive(Debug)]
@@ -107,44 +81,40 @@ pub(crate) fn make(places: &Places, look: &Look) -> Result<Made> {
     let (styles, scripts) = std::thread::scope(|scope| {
         let styles = scope.spawn(|| {
             let maker = maker();
-            let compiled = style::all(&maker)?;
-            maker.finish(compiled, style::addresses)
+            let mut styles = style::all(&maker)?;
+            maker.finish(&mut styles, style::addresses)?;
+            anyhow::Ok((styles, maker.finder.met()))
         });
-        let maker = maker();
-        let scripts = script::all(&maker);
-        let scripts = scripts.and_then(|compiled| maker.finish(compiled, script::addresses));
-        let styles = styles.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (styles, scripts)
+        let scripts = || {
+            let maker = maker();
+            let (mut scripts, mut alone) = (script::all(&maker)?, root_files::compile(&maker)?);
+            maker.finish(&mut scripts, script::addresses)?;
+            maker.finish(&mut alone, script::addresses)?;
+            scripts.warnings.extend(unfollowed::warnings(&maker));
+            anyhow::Ok((scripts, alone, maker.finder.met()))
+        };
+        let scripts = scripts();
+        (styles.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), scripts)
     });
-    let ((styles, mut references), (scripts, met)) = (styles?, scripts?);
+    let ((styles, mut references), (scripts, alone, met)) = (styles?, scripts?);
     references.extend(met);
-    let problems: Vec<Problem> = styles.problems.into_iter().chain(scripts.problems).collect();
+    let all = [&styles, &scripts, &alone];
+    let problems: Vec<Problem> = all.iter().flat_map(|it| it.problems.iter().cloned()).collect();
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
     let mut made = Made::default();
-    made.warnings.extend(styles.warnings.into_iter().chain(scripts.warnings));
-    let mut files: BTreeMap<Target, String> = BTreeMap::new();
-    for (source, _) in sources.iter().filter(|(_, it)| **it == Treatment::File) {
-        let content = Content::File(places.source.join(source));
-        let hash = &look.sources[source];
-        let name = made.add_file(source, source, content, hash)?;
-        files.insert(Target::Source(source.clone()), name);
-    }
-    for reference in references.values() {
-        if let Target::Package(path) = &reference.target {
-            let finder = Finder::new(places, look, &sources);
-            let file = finder.in_packages(path).context("a package has lost a file")?;
-            let key = format!("packages/{path}");
-            let hash = &look.libraries[&file];
-            let name = made.add_file(&key, &key, Content::File(file), hash)?;
-            files.insert(reference.target.clone(), name);
-        }
-    }
+    made.warnings.extend(all.iter().flat_map(|it| it.warnings.iter().cloned()));
+    let maker = maker();
+    let mut names = made.add_files(&maker, &references)?;
     let outputs = styles.outputs.into_iter().chain(scripts.outputs).collect();
-    for named in names::name(outputs, &references, &files)? {
+    for named in names::name(outputs, &references, &names)? {
+        if let Some(source) = &named.key {
+            names.insert(Target::Source(source.clone()), named.name.clone());
+        }
         made.add(named)?;
     }
+    root_files::add(&mut made, &maker, alone, &references, &names)?;
     Ok(made)
 }
 
@@ -167,45 +137,6 @@ fn read(places: &Places, look: &Look, path: &str) -> Result<Vec<u8>> {
         return Err(Moved(file.display().to_string()).into());
     }
     Ok(bytes)
-}
-
-impl Made {
-    /// Adds a file as it is; its name.
-    fn add_file(&mut self, key: &str, path: &str, content: Content, hash: &str) -> Result<String> {
-        let name = names::with_hash(path, hash);
-        let (size, integrity) = content.measure(hash)?;
-        let listed = Listed { file: name.clone(), integrity, size };
-        self.manifest.insert(key.to_owned(), listed);
-        self.outputs.insert(name.clone(), (content, hash.to_owned()));
-        Ok(name)
-    }
-
-    /// Adds what was compiled, and its map.
-    fn add(&mut self, named: Named) -> Result<()> {
-        let Named { key, name, mut text, map } = named;
-        let map_name = format!("{}.map", name.rsplit('/').next().unwrap_or(&name));
-        text.truncate(text.trim_end().len());
-        text += &match name.ends_with(".css") {
-            true => format!("\n/*# sourceMappingURL={map_name} */\n"),
-            false => format!("\n//# sourceMappingURL={map_name}\n"),
-        };
-        let listed = Listed {
-            file: name.clone(),
-            integrity: integrity(Sha384::digest(text.as_bytes()).as_slice()),
-            size: text.len() as u64,
-        };
-        self.manifest.insert(key.unwrap_or_else(|| name.clone()), listed);
-        for (name, text) in [(format!("{name}.map"), map.text()?), (name, text)] {
-            let hash = sha256(text.as_bytes());
-            self.outputs.insert(name, (Content::Bytes(text.into_bytes()), hash));
-        }
-        Ok(())
-    }
-}
-
-/// The `integrity` attribute for a SHA-384.
-pub(crate) fn integrity(digest: &[u8]) -> String {
-    format!("sha384-{}", BASE64.encode(digest))
 }
 
 /// What the compilers are given.
@@ -296,11 +227,7 @@ impl Maker<'_> {
     }
 
     /// Puts tokens for the addresses that no compiler follows, and calls sources as everybody does.
-    fn finish(
-        self,
-        mut compiled: Compiled,
-        addresses: fn(&str) -> Vec<Address>,
-    ) -> Result<(Compiled, References)> {
+    fn finish(&self, compiled: &mut Compiled, addresses: fn(&str) -> Vec<Address>) -> Result<()> {
         let mut wrong = BTreeSet::new();
         for output in &mut compiled.outputs {
             let found = addresses(&output.text);
@@ -320,7 +247,7 @@ impl Maker<'_> {
             let place = Place { line: line + 1, column: found.map_or(1, |at| at.max(1)) };
             compiled.problems.push(Problem::at(&self.shown(path), &text, place, message));
         }
-        Ok((compiled, self.finder.met()))
+        Ok(())
     }
 
     /// Puts tokens into one output; what is wrong as file, line from 0 and words.

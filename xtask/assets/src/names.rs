@@ -168,7 +168,7 @@ fn reached(from: usize, found: &[Vec<(Range<usize>, Meaning<'_>)>]) -> BTreeSet<
 }
 
 /// Where tokens stand in a text.
-fn tokens(text: &str) -> Vec<Range<usize>> {
+pub(crate) fn tokens(text: &str) -> Vec<Range<usize>> {
     let is_part = |sign: char| sign.is_ascii_alphanumeric() || "/._-+@".contains(sign);
     let range = |(at, _): (usize, &str)| {
         let rest = &text[at + TOKEN.len()..];

@@ -115,6 +115,16 @@ impl<'f> Finder<'f> {
         Ok(Some(self.meet(Reference { target, suffix: suffix.to_owned() })))
     }
 
+    /// What an address in a source means; nothing where it leads elsewhere.
+    pub(crate) fn find(&self, source: &str, address: &str) -> Result<Option<Target>, String> {
+        if !sources::is_relative(address) {
+            return Ok(None);
+        }
+        let file = self.path(source);
+        let (path, _) = sources::split_suffix(address);
+        self.target(&[file.parent().unwrap_or(&file)], path, address).map(Some)
+    }
+
     /// What a token stands for.
     pub(crate) fn target_of(&self, token: &str) -> Option<Target> {
         self.met.borrow().get(token).map(|reference| reference.target.clone())

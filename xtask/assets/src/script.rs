@@ -39,7 +39,7 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     let mut outcome = Outcome::default();
     // Only esbuild knows for sure; without those that are none it is done again.
     while !modules.is_empty() {
-        outcome = build(maker, &mut esbuild, &modules, true)?;
+        outcome = build(maker, &mut esbuild, &modules, Way::Modules)?;
         let is_module = |path: &&str| {
             path.ends_with(".mjs") || outcome.modules.contains(&maker.finder.path(path))
         };
@@ -53,10 +53,31 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     }
     take(maker, outcome, &modules, &mut compiled)?;
     if !classic.is_empty() {
-        let outcome = build(maker, &mut esbuild, &classic, false)?;
+        let outcome = build(maker, &mut esbuild, &classic, Way::Classic)?;
         take(maker, outcome, &classic, &mut compiled)?;
     }
     Ok(compiled)
+}
+
+/// Makes scripts that stand alone: each with all that it imports in one file.
+pub(crate) fn single(maker: &Maker<'_>, paths: &[&str], compiled: &mut Compiled) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut esbuild = Esbuild::start(&maker.places.esbuild)?;
+    for path in paths {
+        let text = match maker.text(path) {
+            Ok(text) => text,
+            Err(problem) => {
+                compiled.problems.push(problem);
+                continue;
+            }
+        };
+        let way = if may_be_module(path, text) { Way::Alone } else { Way::Classic };
+        let outcome = build(maker, &mut esbuild, &[path], way)?;
+        take(maker, outcome, &[path], compiled)?;
+    }
+    Ok(())
 }
 
 /// Whether a text has words that only a module may have. It may have them in a comment, too.
@@ -82,17 +103,26 @@ fn left_over(maker: &Maker<'_>, path: &str, text: &str) -> Vec<String> {
     lines.map(warning).collect()
 }
 
-fn build(
-    maker: &Maker<'_>,
-    esbuild: &mut Esbuild,
-    paths: &[&str],
-    bundle: bool,
-) -> Result<Outcome> {
-    let mut flags = Vec::new();
-    if bundle {
-        flags.extend(["--bundle", "--splitting", "--format=esm"].map(str::to_owned));
-        flags.push("--chunk-names=chunks/[name]-[hash]".to_owned());
-    }
+/// How scripts are built.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Modules, with chunks for what several of them import.
+    Modules,
+    /// A module and all that it imports, as one script.
+    Alone,
+    /// Scripts whose names belong to the whole page.
+    Classic,
+}
+
+fn build(maker: &Maker<'_>, esbuild: &mut Esbuild, paths: &[&str], way: Way) -> Result<Outcome> {
+    let flags: &[&str] = match way {
+        Way::Modules => {
+            &["--bundle", "--splitting", "--format=esm", "--chunk-names=chunks/[name]-[hash]"]
+        }
+        Way::Alone => &["--bundle", "--format=iife", DEFINED],
+        Way::Classic => &[],
+    };
+    let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     flags.extend(maker.target_flag());
     let tsconfig = maker.finder.path("tsconfig.json");
     flags.push(match maker.look.sources.contains_key("tsconfig.json") {
@@ -247,8 +277,21 @@ impl Host for Scripts<'_> {
     }
 }
 
+/// A script that stands alone has no `import.meta`: this name stands for its address meanwhile.
+const OWN_ADDRESS: &str = "STEVEDORE_OWN_ADDRESS";
+const DEFINED: &str = "--define:import.meta.url=STEVEDORE_OWN_ADDRESS";
+
 /// What stands before an address, and what follows it.
-const FORMS: [(&str, &str); 2] = [("new URL(", ",import.meta.url)"), ("import.meta.resolve(", ")")];
+const FORMS: [(&str, &str); 3] = [
+    ("new URL(", ",import.meta.url)"),
+    ("new URL(", ",STEVEDORE_OWN_ADDRESS)"),
+    ("import.meta.resolve(", ")"),
+];
+
+/// The text of a script that stands alone, once its addresses are known.
+pub(crate) fn with_own_address(text: &str) -> String {
+    text.replace(OWN_ADDRESS, "location.href")
+}
 
 /// Addresses in a compiled script that no compiler follows, such as `new URL("…", import.meta.url)`:
 /// the texts between the quotes. esbuild prints no needless blanks.

@@ -18,5 +18,6 @@ mod manifest;
 mod maps;
 mod names;
 mod problems;
+mod root_files;
 mod scripts;
 mod styles;

@@ -1,6 +1,7 @@
 //! Source maps: they lead from what is served to the line that somebody wrote.
 
-use crate::dsl::Project;
+use crate::compilers::{compilers, package};
+use crate::dsl::{Answer, Project};
 
 #[test]
 fn every_style_sheet_and_script_has_a_map_of_version_3_and_names_it() {
@@ -79,4 +80,113 @@ fn no_output_says_where_the_project_lies() {
         assert!(!text.contains(root), "{name}");
         assert!(!text.contains("file://"), "{name}");
     }
+}
+
+#[test]
+fn columns_are_units_of_utf16_as_browsers_count_them() {
+    let project = Project::new();
+    project
+        .file(
+            "a.scss",
+            ".😀é { content: \"😀😀😀\" }\n.b { top: 0 }\n.c { content: \"é\" }\n.d { left: 0 }\n",
+        )
+        .build();
+    for (rule, line) in [(".b{", 2), (".c{", 3), (".d{", 4)] {
+        assert_eq!(project.origin("a.scss", rule).1, line, "{rule} of {}", project.text("a.scss"));
+    }
+}
+
+#[test]
+fn every_rule_of_bootstrap_leads_to_the_line_that_sass_names() {
+    let pins: serde_json::Value =
+        serde_json::from_str(include_str!("../fixtures/packages.json")).unwrap();
+    let pin = |key: &str| pins["bootstrap"][key].as_str().unwrap();
+    let packages = package("bootstrap", pin("version"), pin("integrity"));
+    let project = Project::new();
+    project.file("app.scss", "@import \"bootstrap/scss/bootstrap\";\n");
+    let mut command = project.command(&["build"]);
+    command.arg("--load-path").arg(&packages);
+    Answer::of(command, project.root()).succeeds();
+    let (sass, _) = compilers();
+    let output = std::process::Command::new(sass.join("dart-sass/src/dart"))
+        .arg(sass.join("dart-sass/src/sass.snapshot"))
+        .args(["--quiet", "--embed-sources", "--load-path"])
+        .arg(&packages)
+        .arg(project.path("src/app.scss"))
+        .arg(project.path("theirs.css"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| std::fs::read(project.path(name)).unwrap();
+    let theirs = (String::from_utf8(read("theirs.css")).unwrap(), read("theirs.css.map"));
+    let ours = (project.text("app.scss"), project.map("app.scss"));
+    let theirs = origins(&theirs.0, &sourcemap::SourceMap::from_slice(&theirs.1).unwrap());
+    let ours = origins(&ours.0, &ours.1);
+    assert!(theirs.len() > 2_000, "{}", theirs.len());
+    // esbuild joins neighbours that say the same, and drops rules that say nothing.
+    let mut left = &theirs[..];
+    let mut unknown = Vec::new();
+    for (selector, file, line) in &ours {
+        let same = left.iter().position(|(other, other_file, other_line)| {
+            selector.starts_with(other) && (other_file, other_line) == (file, line)
+        });
+        match same {
+            Some(at) => left = &left[at + 1..],
+            None => unknown.push((selector, file, line)),
+        }
+    }
+    assert!(unknown.is_empty(), "{} of {}: {:?}", unknown.len(), ours.len(), unknown.first());
+    assert!(ours.len() * 10 > theirs.len() * 9, "{} of {}", ours.len(), theirs.len());
+}
+
+/// Each rule of a sheet: its selector without blanks, the file and the line where it was written.
+fn origins(css: &str, map: &sourcemap::SourceMap) -> Vec<(String, String, u32)> {
+    let mut found = Vec::new();
+    let (mut line, mut column, mut start) = (0u32, 0u32, None);
+    let mut selector = String::new();
+    let mut signs = css.chars().peekable();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '{' => {
+                let name = std::mem::take(&mut selector);
+                if let (Some((line, column)), false) = (start.take(), name.starts_with('@')) {
+                    let token = map.lookup_token(line, column).unwrap();
+                    let file = token.get_source().unwrap().rsplit('/').next().unwrap().to_owned();
+                    let name = name.replace('"', "").replace("::", ":").replace("(even)", "(2n)");
+                    let name = if name == "100%" { "to".to_owned() } else { name };
+                    found.push((name, file, token.get_src_line()));
+                }
+            }
+            '}' | ';' => {
+                selector.clear();
+                start = None;
+            }
+            '/' if signs.peek() == Some(&'*') && selector.is_empty() => {
+                // A comment, to its end.
+                column += 1;
+                let mut last = ' ';
+                for inner in signs.by_ref() {
+                    column += inner.len_utf16() as u32;
+                    if inner == '\n' {
+                        (line, column) = (line + 1, 0);
+                    }
+                    if last == '*' && inner == '/' {
+                        break;
+                    }
+                    last = inner;
+                }
+                continue;
+            }
+            sign if sign.is_whitespace() => {}
+            sign => {
+                start.get_or_insert((line, column));
+                selector.push(sign);
+            }
+        }
+        column += sign.len_utf16() as u32;
+        if sign == '\n' {
+            (line, column) = (line + 1, 0);
+        }
+    }
+    found
 }

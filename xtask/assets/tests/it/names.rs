@@ -129,3 +129,35 @@ fn sources_that_differ_in_their_extension_only_do_not_meet() {
         assert_eq!(project.origin(source, "top").0, format!("assets/{source}"));
     }
 }
+
+#[test]
+fn any_letter_may_be_in_a_name_and_outputs_have_plain_ones() {
+    let project = Project::new();
+    project
+        .file("img/a b (1), é.svg", "<svg/>")
+        .file("two words.scss", ".a{background:url(\"img/a b (1), é.svg\")}")
+        .file(
+            "ü.js",
+            "console.log(new URL(\"img/a%20b%20(1),%20%C3%A9.svg\", import.meta.url));export{}",
+        )
+        .build();
+    assert_eq!(project.plain("two words.scss"), ".a{background:url(img/a_b__1____-#.svg)}");
+    let script = project.plain("ü.js");
+    assert!(script.contains("\"./img/a_b__1____-#.svg\""), "{script}");
+    assert!(project.name("ü.js").starts_with("_-"), "{}", project.name("ü.js"));
+    project.references_hold();
+}
+
+#[test]
+fn what_editors_leave_is_no_source_and_no_change() {
+    let project = Project::with_everything();
+    project.build();
+    let stamps = project.stamps();
+    for name in ["app.js~", "#app.js#", "4913", ".app.js.swp", "style.scss~", "#style.scss#"] {
+        project.file(name, "half a line");
+    }
+    std::os::unix::fs::symlink("me@host.1:2", project.path("src/.#style.scss")).unwrap();
+    assert_eq!(project.state(), "fresh   dist");
+    project.run(&["check"]).succeeds();
+    assert_eq!(project.stamps(), stamps);
+}

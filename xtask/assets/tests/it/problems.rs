@@ -389,7 +389,7 @@ fn settings_that_do_not_hold() {
               |
             1 | target = []
               | ^^^^^^
-            unknown field `target`, expected one of `targets`, `scripts`, `packages`
+            unknown field `target`, expected one of `targets`, `scripts`, `root`, `packages`
         "#]],
     );
 }

@@ -170,3 +170,84 @@ fn a_module_may_await_without_any_import() {
         &expect![[r#"var o=await fetch("/x");console.log(o);"#]],
     );
 }
+
+#[test]
+fn what_classic_scripts_of_a_page_share_is_not_taken_for_constant() {
+    check(
+        "classic.js",
+        "let state = \"idle\";\nfunction run() { return state }\n",
+        &expect![[r#"let state="idle";function run(){return state}"#]],
+    );
+}
+
+#[test]
+fn typescript_and_jsx_are_compiled_whatever_they_import() {
+    let project = Project::new();
+    project
+        .file("tsconfig.json", "{\"compilerOptions\": {\"jsxFactory\": \"h\"}}")
+        .file("_a.ts", "export enum Size { Small = 3 }\nexport const a: number = Size.Small;\n")
+        .file("_view.jsx", "export const view = (h, x) => <b title={x}>{x}</b>;\n")
+        .file("_plain.js", "import { a } from \"./_a.ts\";\nexport const b = a + 1;\n")
+        .file(
+            "app.tsx",
+            "import { b } from \"./_plain\";\nimport { view } from \"./_view\";\n\
+             const h = (...all: unknown[]) => all;\nconsole.log(view(h, b as number));\n",
+        )
+        .build();
+    expect![[
+        r#"var r=3;var m=r+1;var n=(o,t)=>o("b",{title:t},t);var e=(...o)=>o;console.log(n(e,m));"#
+    ]]
+    .assert_eq(&project.plain("app.tsx"));
+    assert_eq!(project.manifest().len(), 1, "nothing else becomes an output");
+}
+
+#[test]
+fn packages_are_imported_by_their_names_and_pages_may_resolve_others() {
+    let project = Project::new();
+    project
+        .library("thing/package.json", "{\"exports\": {\".\": {\"import\": \"./esm/i.js\"}}}")
+        .library("thing/esm/i.js", "export { one } from \"./one.js\";\n")
+        .library("thing/esm/one.js", "export const one = document.title;\n")
+        .file("assets.toml", "[scripts]\nexternal = [\"mapped\"]\n")
+        .file(
+            "app.js",
+            "import { one } from \"thing\";\nimport { x } from \"mapped/y.js\";\nx(one);\n",
+        )
+        .build();
+    expect![[r#"var o=document.title;import{x as t}from"mapped/y.js";t(o);"#]]
+        .assert_eq(&project.plain("app.js"));
+}
+
+#[test]
+fn a_directory_and_a_pattern_of_modules_are_followed() {
+    let project = Project::new();
+    project
+        .file("l/_de.js", "export default \"de\";\n")
+        .file("l/_en.js", "export default \"en\";\n")
+        .file(
+            "deep/app.js",
+            "export const here = new URL(\"./\", import.meta.url);\n\
+             export const up = new URL(\"../l/\", import.meta.url);\n\
+             export const load = (x) => import(`../l/_${x}.js`);\n",
+        )
+        .build();
+    let text = project.plain("deep/app.js");
+    assert!(text.contains("new URL(\"./\",import.meta.url)"), "{text}");
+    assert!(text.contains("new URL(\"../l/\",import.meta.url)"), "{text}");
+    project.references_hold();
+    let chunks = project.manifest().into_keys().filter(|key| key.starts_with("chunks/_")).count();
+    assert_eq!(chunks, 2, "{:?}", project.manifest());
+}
+
+#[test]
+fn a_file_is_imported_for_its_address() {
+    let project = Project::new();
+    project
+        .file("img/a b.svg", "<svg/>")
+        .library("icons/dot.svg", "<svg></svg>")
+        .file("app.js", "import a from \"./img/a%20b.svg\";\nimport dot from \"icons/dot.svg\";\nconsole.log(a, dot);\n")
+        .build();
+    expect![[r#"var e=new URL("./img/a_b-#.svg",import.meta.url).href;var o=new URL("./packages/icons/dot-#.svg",import.meta.url).href;console.log(e,o);"#]]
+        .assert_eq(&project.plain("app.js"));
+    project.references_hold();
+}

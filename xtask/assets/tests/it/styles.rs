@@ -166,3 +166,90 @@ fn prefixes_follow_the_targets() {
     project.build();
     assert_eq!(project.text("a.css"), defaults, "no file means the defaults");
 }
+
+#[test]
+fn an_extension_reaches_through_imports_of_modules() {
+    let project = Project::new();
+    project
+        .file("_c.scss", ".c{k:l}")
+        .file("_p.scss", "@use \"c\";.p{@extend .c}")
+        .file("a.scss", "@import \"p\";.x{@extend .p}")
+        .build();
+    assert_eq!(project.text("a.scss"), ".c,.p,.x{k:l}");
+}
+
+#[test]
+fn a_variable_comes_by_forward_and_by_use_into_one_sheet() {
+    let project = Project::new();
+    project
+        .file("_settings.scss", "$gap: 3px !default;")
+        .file("_tools.scss", "@forward \"settings\";")
+        .file("_part.scss", "@use \"settings\" as *;\n@use \"tools\" as *;\n.part{top:$gap}")
+        .file("a.scss", "@import \"tools\";\n@import \"part\";\n.a{top:$gap}")
+        .build();
+    assert_eq!(project.text("a.scss"), ".part,.a{top:3px}");
+}
+
+#[test]
+fn what_browsers_do_not_know_yet_and_licences_are_left_as_they_are() {
+    let project = Project::new();
+    project
+        .file(
+            "a.css",
+            "/*! one */\n.a { color: light-dark(red, #00f) }\n/*! two */\n.b { top: 0 }\n",
+        )
+        .build();
+    let text = project.text("a.css");
+    assert!(text.contains("light-dark(red,#00f)"), "{text}");
+    assert!(text.contains("/*! one */") && text.contains("/*! two */"), "{text}");
+}
+
+#[test]
+fn old_hacks_of_packages_are_passed_on_in_silence() {
+    let project = Project::new();
+    project
+        .library(
+            "old/_old.scss",
+            ".a{*zoom:1}@media screen and (min-width:0\\0){.b{top:0}}::slotted(x) ::slotted(y){top:0}",
+        )
+        .file("a.scss", "@use \"old/old\";")
+        .build();
+    let text = project.text("a.scss");
+    assert!(text.contains("*zoom: 1") && text.contains("::slotted(x) ::slotted(y)"), "{text}");
+    project.run(&["check"]).succeeds();
+}
+
+#[test]
+fn fonts_and_pictures_of_packages_are_found_beside_their_sheets_and_by_their_names() {
+    let project = Project::new();
+    project
+        .library(
+            "icons/scss/_icons.scss",
+            "@font-face{font-family:i;src:url(\"../fonts/i.woff2?v=1\")}",
+        )
+        .library("icons/fonts/i.woff2", "font")
+        .library("icons/css/plain.css", ".p{background:url(../img/p.svg)}")
+        .library("icons/img/p.svg", "<svg/>")
+        .file("a.scss", "@use \"icons/scss/icons\";.a{background:url(icons/img/p.svg)}")
+        .file("b.css", "@import \"icons/css/plain.css\";")
+        .build();
+    expect!["@font-face{font-family:i;src:url(packages/icons/fonts/i-#.woff2?v=1)}.a{background:url(packages/icons/img/p-#.svg)}"]
+        .assert_eq(&project.plain("a.scss"));
+    expect![".p{background:url(packages/icons/img/p-#.svg)}"].assert_eq(&project.plain("b.css"));
+    project.references_hold();
+    assert!(project.manifest().contains_key("packages/icons/fonts/i.woff2"));
+}
+
+#[test]
+fn a_deprecation_is_told_once_with_its_count_and_packages_are_quiet() {
+    let project = Project::new();
+    project
+        .library("old/_old.scss", "@function two($x){@return $x/2}.o{top:two(4px)}")
+        .file("a.scss", "@use \"old/old\";\n.a{top:4px/2;left:(4px/2);right:(6px/2)}\n")
+        .build();
+    let answer = project.run(&["check"]);
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    assert_eq!(answer.stderr.matches("src/a.scss:2:").count(), 1, "{}", answer.stderr);
+    assert!(answer.stderr.contains("(1 more of this kind)"), "{}", answer.stderr);
+    assert!(!answer.stderr.contains("old"), "{}", answer.stderr);
+}
