@@ -1,12 +1,14 @@
-//! `/static/…`: the built assets, in the smallest form the browser takes. nginx serves the same
-//! files with the same headers in front of a deployed app (see `docker/nginx/nginx.conf`).
+//! `/static/…`: the built assets, in the smallest form the browser takes; and files such as
+//! `/robots.txt`, which have their own names at the root of the site. nginx serves the same files
+//! with the same headers in front of a deployed app (see `docker/nginx/nginx.conf`).
 
 use std::path::Path;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::handler::HandlerWithoutStateExt;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use tower_http::services::ServeDir;
@@ -21,6 +23,25 @@ pub(crate) fn router(directory: &Path) -> Router {
         .precompressed_br()
         .precompressed_gzip();
     Router::new().fallback_service(files).layer(middleware::from_fn(headers))
+}
+
+/// Files that are asked for by their own names; what is none of them is not found.
+pub(crate) fn at_root(directory: &Path) -> Router {
+    let not_found = (|| async { StatusCode::NOT_FOUND }).into_service();
+    let files = ServeDir::new(directory.join("root"))
+        .append_index_html_on_directories(false)
+        .precompressed_br()
+        .precompressed_gzip()
+        .call_fallback_on_method_not_allowed(true)
+        .fallback(not_found);
+    Router::new().fallback_service(files).layer(middleware::map_response(ask_again))
+}
+
+async fn ask_again(mut response: Response) -> Response {
+    if response.status().is_success() {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(ASK_AGAIN));
+    }
+    response
 }
 
 async fn headers(request: Request, next: Next) -> Response {

@@ -44,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/activity", post(api::create))
         .route("/activity/{id}", get(api::find))
         .nest_service("/static", files::router(&app.assets.directory))
+        .fallback_service(files::at_root(&app.assets.directory))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(deadline))
         .layer(middleware::from_fn(headers))

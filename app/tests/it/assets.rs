@@ -150,6 +150,23 @@ fn the_policy_allows_this_server_and_the_origin_of_the_cdn() {
 }
 
 #[test]
+fn a_file_at_the_root_has_its_own_name_and_is_asked_for_again() {
+    let (database, dist) = (Database::sqlite(), Dist::built());
+    dist.file("root/robots.txt", "User-agent: *\n");
+    dist.file("root/deep/site.webmanifest", "{}");
+    let server = start(&database, &dist, &[]);
+    let robots = server.get("/robots.txt");
+    assert_eq!((robots.status, robots.body.as_str()), (200, "User-agent: *\n"));
+    assert_eq!(robots.header("cache-control"), Some("no-cache"));
+    assert_eq!(robots.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(server.get("/deep/site.webmanifest").status, 200);
+    for other in ["/humans.txt", "/deep", "/deep/", "/../manifest.json", "/root/robots.txt"] {
+        let other = server.get(other);
+        assert_eq!((other.status, other.header("cache-control")), (404, Some("no-store")));
+    }
+}
+
+#[test]
 fn a_name_with_a_hash_is_kept_for_ever_and_any_other_asked_for_again() {
     let (database, dist) = (Database::sqlite(), Dist::built());
     let for_ever = "public, max-age=31536000, immutable";

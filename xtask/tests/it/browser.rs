@@ -77,6 +77,10 @@ fn edge_sends_what_was_packed(port: u16, dist: &Path) {
             assert!(answer.body == built, "{source} for {accepted:?} is not {suffix:?} of dist");
         }
     }
+    let robots = fetch(port, "/robots.txt", "identity");
+    assert!(robots.body == std::fs::read(dist.join("root/robots.txt")).unwrap());
+    assert_eq!(robots.header("cache-control"), Some("no-cache"));
+    assert_eq!(robots.header("x-content-type-options"), Some("nosniff"));
     let page = fetch(port, "/", "identity");
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));

@@ -17,6 +17,8 @@ use super::repository::{self, Repository};
 use crate::commands::image::{external, plan};
 use crate::commands::{diff, doctor, releases};
 use crate::ctx::Ctx;
+use crate::project::assets::{Package, SOURCE};
+use crate::project::compilers::{Compilers, Kind};
 use crate::project::lock::epoch_seconds;
 use crate::release::journal::Decision;
 use crate::release::record::{Record, SCHEMA, paths};
@@ -120,6 +122,13 @@ pub(super) fn tools(ctx: &Ctx) -> Result<BTreeMap<String, String>> {
     ] {
         let said = ctx.read(cmd)?;
         tools.insert(name.into(), said.lines().next().unwrap_or_default().trim().to_owned());
+    }
+    if ctx.root.join(SOURCE).is_dir() {
+        let compilers = Compilers::load(&ctx.root)?;
+        for kind in [Kind::Sass, Kind::Esbuild] {
+            let (_, Package { version, integrity, .. }) = compilers.package(kind)?;
+            tools.insert(kind.name().into(), format!("{version} {integrity}"));
+        }
     }
     Ok(tools)
 }
