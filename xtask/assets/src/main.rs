@@ -2,9 +2,9 @@
 //! manifest that says which is which.
 //!
 //! A program of its own, run and not linked by `xtask`. Sass is compiled by dart-sass, style sheets
-//! and scripts are bundled by esbuild; what they make is named, listed and compressed here. The same
-//! sources give the same bytes, wherever, whenever and by whomever they are built; nothing is written
-//! unless everything could be made.
+//! and scripts are bundled by esbuild; what they make is named, listed and compressed here. The
+//! same sources give the same bytes, wherever, whenever and by whomever they are built; nothing is
+//! written unless everything could be made.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! Makes all outputs: files as they are, style sheets and scripts compiled. Then each gets its
-//! name, which holds the hash of what it is and of all that it refers to, and texts that name others
-//! are completed.
+//! name, which holds the hash of what it is and of all that it refers to, and texts that name
+//! others are completed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

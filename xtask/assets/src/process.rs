@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -16,7 +17,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it without our environment: nothing in there may change what it makes.
+    /// Starts it with as little as it needs: no environment, and no network where that can be had.
     pub(crate) fn start(program: &Path, arguments: &[&OsStr]) -> Result<Process> {
         let mut child = command(program, arguments)
             .stdin(Stdio::piped())
@@ -48,16 +49,43 @@ impl Process {
     }
 }
 
+/// Where the machine lets us, programs get a network of their own, in which nothing can be reached.
+fn without_network() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    *WORKS.get_or_init(|| {
+        let mut probe = plain(Path::new(UNSHARE));
+        probe.args(ALONE).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    })
+}
+
+const UNSHARE: &str = "/usr/bin/unshare";
+const ALONE: [&str; 3] = ["--user", "--map-current-user", "--net"];
+
 /// What a program prints that ends by itself.
 pub(crate) fn ask(program: &Path, argument: &str) -> Result<String> {
     let output = command(program, &[argument.as_ref()]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-#[expect(clippy::disallowed_methods, reason = "xtask ends us and our children by its deadlines")]
 fn command(program: &Path, arguments: &[&OsStr]) -> Command {
+    let mut command = match without_network() {
+        true => {
+            let mut command = plain(Path::new(UNSHARE));
+            command.args(ALONE).arg(program);
+            command
+        }
+        false => plain(program),
+    };
+    command.args(arguments);
+    command
+}
+
+/// A program without our environment: nothing in there may change what it makes.
+#[expect(clippy::disallowed_methods, reason = "xtask ends us and our children by its deadlines")]
+fn plain(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear();
+    command.env_clear();
     command
 }
 

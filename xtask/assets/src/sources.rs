@@ -27,8 +27,8 @@ pub(crate) enum Treatment {
 pub(crate) type Sources = BTreeMap<String, Treatment>;
 
 /// Files in the source directory itself that tell tools how to work.
-const CONFIGURATION: [&str; 4] =
-    [config::NAME, "package.json", "package-lock.json", "tsconfig.json"];
+const CONFIGURATION: [&str; 5] =
+    [config::NAME, "assets.lock", "package.json", "package-lock.json", "tsconfig.json"];
 
 /// The sources of a tree. What cannot be served under its name is a problem.
 pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {

@@ -1,5 +1,6 @@
 //! Addresses that nothing here follows although they name a source, which is served under another
-//! name: strings that a script gives to a worker, pictures in SVG, links in HTML. `check` names them.
+//! name: strings that a script gives to a worker, pictures in SVG, links in HTML. `check` names
+//! them.
 
 use crate::make::Maker;
 use crate::problem::{Place, Problem};

@@ -110,6 +110,66 @@ fn packages_are_fetched_once_and_believed_by_their_content_only() {
 }
 
 #[test]
+fn a_compiler_that_was_changed_by_one_byte_is_never_run() {
+    let mut project = Project::new();
+    let cache = project.scratch().join("cache");
+    project.variable("XDG_CACHE_HOME", cache.to_str().unwrap());
+    project.file("app/assets/app.scss", "a { color: red; }\n");
+    let answer = project.xtask(&["assets", "build"]).succeeds();
+    answer.says("getting sass-embedded-linux-").says("getting @esbuild/linux-");
+    let compilers = cache.join("stevedore/compilers");
+    let find = |start: &str, file: &str| {
+        let entries = std::fs::read_dir(&compilers).unwrap().map(|it| it.unwrap().path());
+        let found = entries.filter(|it| it.is_dir() && it.display().to_string().contains(start));
+        let found = found.collect::<Vec<_>>();
+        assert_eq!(found.len(), 1, "{found:?}");
+        walk(&found[0]).into_iter().find(|path| path.ends_with(file)).unwrap()
+    };
+    for file in [find("esbuild", "bin/esbuild"), find("sass", "sass.snapshot")] {
+        let good = std::fs::read(&file).unwrap();
+        let mut evil = good.clone();
+        let middle = evil.len() / 2;
+        evil[middle] ^= 1;
+        std::fs::write(&file, evil).unwrap();
+        project.file("app/assets/app.scss", format!("a {{ top: {}px; }}\n", good.len()));
+        project.xtask(&["assets", "build"]).succeeds().says("getting ");
+        assert!(std::fs::read(&file).unwrap() == good, "it was fetched again");
+    }
+    let pins = "[sass]\nversion = \"1.105.0\"\n[sass.integrity]\n\
+                [esbuild]\nversion = \"0.28.2\"\n[esbuild.integrity]\n";
+    project.file("app/assets/assets.lock", pins);
+    let answer = project.xtask(&["assets", "build"]).exits(4);
+    answer.says("app/assets/assets.lock pins no sass-embedded").says("cargo xtask assets update");
+}
+
+/// All files below a directory.
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().path()) {
+        match entry.is_dir() {
+            true => files.extend(walk(&entry)),
+            false => files.push(entry),
+        }
+    }
+    files
+}
+
+#[test]
+fn the_newest_compilers_are_pinned_and_the_change_is_shown() {
+    let project = Project::new();
+    project.file("app/assets/app.scss", "a { color: red; }\n");
+    let answer = project.xtask(&["assets", "update", "--dry-run"]).succeeds();
+    assert!(answer.stdout.contains("write app/assets/assets.lock"), "{}", answer.stdout);
+    assert!(!project.path("app/assets/assets.lock").exists());
+    let answer = project.xtask(&["assets", "update"]).succeeds();
+    answer.prints("dart-sass: ").prints("esbuild: ");
+    assert!(project.read("app/assets/assets.lock").contains("[sass.integrity]"));
+    project.xtask(&["assets", "build"]).succeeds();
+    let manifest = project.read("app/dist/manifest.json");
+    assert!(!manifest.contains("assets.lock"), "no output: {manifest}");
+}
+
+#[test]
 fn without_npm_dev_goes_on_without_style_and_what_ships_does_not() {
     engine!();
     let mut project = project();

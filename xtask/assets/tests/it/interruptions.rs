@@ -1,10 +1,13 @@
 //! Builds that are killed, and builds that meet.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::compilers::compilers;
 use crate::dsl::{Answer, Entry, Project, Running};
 
 /// Enough to write that a kill can come in between.
@@ -93,4 +96,45 @@ fn builds_that_meet_come_one_after_the_other() {
     let fresh = answers.iter().filter(|answer| answer.stdout == "fresh   dist\n").count();
     assert_eq!((built, fresh), (1, 3), "{answers:?}");
     manifest_holds(&project, "after all of them");
+}
+
+#[test]
+fn a_compiler_that_dies_leaves_the_last_good_output_and_its_last_words() {
+    let project = Project::with_everything();
+    project.build();
+    let (dist, (sass, esbuild)) = (project.dist(), compilers());
+    // The real ones, ended a moment after their start.
+    let dying =
+        |real: &Path| format!("#!/bin/sh\nexec timeout --signal=KILL 0.005 {real:?} \"$@\"\n");
+    let place = |path: &str, text: &str| {
+        let path = project.path(path);
+        crate::dsl::write(&path, text.as_bytes());
+        crate::dsl::mode(&path, 0o755);
+        path
+    };
+    let src = sass.join("dart-sass/src");
+    place("dying/dart-sass/src/dart", &dying(&src.join("dart")));
+    std::os::unix::fs::symlink(
+        src.join("sass.snapshot"),
+        project.path("dying/dart-sass/src/sass.snapshot"),
+    )
+    .unwrap();
+    let wrapper = dying(esbuild).replace("exec", "case $1 in --version) exec {real};; esac; exec");
+    let wrapper = wrapper.replace("{real}", &format!("{esbuild:?}"));
+    let dying_esbuild = place("dying/bin/esbuild", &wrapper);
+    for (sass, esbuild, words) in [
+        (project.path("dying"), esbuild.clone(), "dart-sass"),
+        (sass.clone(), dying_esbuild, "esbuild"),
+    ] {
+        project.file("style.scss", format!("/* {words} */.a{{top:0}}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
+        command.args(["build", "--source", "src", "--output", "dist", "--state", "state"]);
+        command.current_dir(project.root()).arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
+        let answer = Answer::of(command, project.root());
+        assert_eq!(answer.code, 1, "{}", answer.stderr);
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+        assert!(project.dist() == dist, "{words}");
+    }
+    project.build();
+    assert!(project.dist() != dist);
 }

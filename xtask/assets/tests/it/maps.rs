@@ -190,3 +190,78 @@ fn origins(css: &str, map: &sourcemap::SourceMap) -> Vec<(String, String, u32)> 
     }
     found
 }
+
+/// A script made of packages: their names, versions and integrities, and what imports them.
+#[test]
+fn places_of_a_bundle_lead_to_the_words_that_somebody_wrote() {
+    let pins: serde_json::Value =
+        serde_json::from_str(include_str!("../fixtures/packages.json")).unwrap();
+    let is_full = std::env::var_os("STEVEDORE_FULL").is_some();
+    let bundles: &[(&str, &str)] = match is_full {
+        true => &[("lit", "lit"), ("d3", "d3"), ("three", "three")],
+        false => &[("lit", "lit")],
+    };
+    for (name, prefix) in bundles {
+        let project = Project::new();
+        let script = format!("import * as all from \"{name}\";\nwindow.all = all;\n");
+        project.file("app.js", script);
+        let mut command = project.command(&["build"]);
+        for (package_name, pin) in pins.as_object().unwrap() {
+            let family = ["@lit", "lit", "d3", "internmap", "robust", "delaunator"];
+            let wanted = match *name {
+                "three" => package_name == prefix,
+                "d3" => family[2..].iter().any(|it| package_name.starts_with(it)),
+                _ => family[..2].iter().any(|it| package_name.starts_with(it)),
+            };
+            if wanted {
+                let pin = |key: &str| pin[key].as_str().unwrap();
+                let place = package(package_name, pin("version"), pin("integrity"));
+                command.arg("--load-path").arg(place);
+            }
+        }
+        Answer::of(command, project.root()).succeeds();
+        let (text, map) = (project.text("app.js"), project.map("app.js"));
+        let places = words(&text);
+        assert!(places.len() > 200, "{name}: only {} words", places.len());
+        // Some hundreds of them, as far apart as they can be.
+        let step = (places.len() / 1000).max(1);
+        let mut seen = 0;
+        for (line, column, word) in places.iter().step_by(step) {
+            // The few lines of esbuild itself come from nowhere.
+            let Some(token) = map.lookup_token(*line, *column) else { continue };
+            let content = map.get_source_contents(token.get_src_id()).unwrap();
+            let original = content.lines().nth(token.get_src_line() as usize).unwrap_or_default();
+            assert!(original.contains(word), "{name}: {word:?} is not in {original:?}");
+            seen += 1;
+        }
+        assert!(seen > 200, "{name}: {seen}");
+    }
+}
+
+/// Names of properties in a script that is minified: each with its line and column.
+fn words(text: &str) -> Vec<(u32, u32, &str)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        // Licences have no code.
+        let code = match line.rfind("*/") {
+            Some(end) => end + 2,
+            None if line.starts_with("/*") || line.starts_with(" *") => continue,
+            None => 0,
+        };
+        let mut column = line[..code].encode_utf16().count();
+        let mut rest = &line[code..];
+        while let Some(at) = rest.find('.') {
+            column += rest[..=at].encode_utf16().count();
+            rest = &rest[at + 1..];
+            let is_part = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+            let length = rest.find(|sign| !is_part(sign)).unwrap_or(rest.len());
+            let word = &rest[..length];
+            let is_name = word.len() > 5 && word.starts_with(|it: char| it.is_ascii_alphabetic());
+            if is_name && !line[..line.len() - rest.len() - 1].ends_with(['"', '\'', '`', ' ', '.'])
+            {
+                found.push((number as u32, column as u32, word));
+            }
+        }
+    }
+    found
+}

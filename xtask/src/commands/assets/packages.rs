@@ -1,6 +1,6 @@
 //! Packages of the npm registry: the compilers of the assets, kept once for each user, and what
-//! style sheets and scripts load, kept once for each repository. Each is compared with its integrity
-//! when it comes, and with what it was then before each use.
+//! style sheets and scripts load, kept once for each repository. Each is compared with its
+//! integrity when it comes, and with what it was then before each use.
 
 use std::path::{Path, PathBuf};
 
