@@ -9,6 +9,7 @@ use crate::dist::{Dist, Written};
 use crate::look::{Last, Look, whole};
 use crate::made::Made;
 use crate::make::{self, Moved};
+use crate::sass::Kept;
 use crate::{dist, memory, print, warn};
 
 /// How often a build begins again because somebody edits meanwhile.
@@ -22,12 +23,12 @@ impl Build {
             let stale = Look::new(places, None)?.why_stale(places, memory::last(places).as_ref());
             return report(places, if stale.is_some() { "stale" } else { "fresh" }, stale, None);
         }
-        update(places)
+        update(places, &Kept::default())
     }
 }
 
 /// Brings the output up to date, and says what was done.
-pub(crate) fn update(places: &Places) -> Result<()> {
+pub(crate) fn update(places: &Places, sass: &Kept) -> Result<()> {
     let started = Instant::now();
     keep_apart(places)?;
     let _lock = memory::lock(places)?;
@@ -43,7 +44,7 @@ pub(crate) fn update(places: &Places) -> Result<()> {
                 places.output.display()
             );
         }
-        let mut made = match make::make(places, &look) {
+        let mut made = match make::make(places, &look, sass) {
             Err(error) if error.is::<Moved>() => continue,
             made => made?,
         };
@@ -62,7 +63,8 @@ pub(crate) fn update(places: &Places) -> Result<()> {
 pub(crate) fn check(places: &Places) -> Result<()> {
     keep_apart(places)?;
     let _lock = memory::lock(places)?;
-    let made = make::make(places, &Look::new(places, Some(&places.state))?)?;
+    let look = Look::new(places, Some(&places.state))?;
+    let made = make::make(places, &look, &Kept::default())?;
     if !made.warnings.is_empty() {
         bail!("{}", made.warnings.join("\n"));
     }

@@ -19,10 +19,12 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// How hard brotli tries, of 11: three steps above would take ten times as long for a tenth less.
 const BROTLI_QUALITY: i32 = 7;
-/// Source maps are larger than all the rest, and only developers fetch them.
-const BROTLI_QUALITY_OF_MAPS: i32 = 4;
 const GZIP_LEVEL: u32 = 9;
-const GZIP_LEVEL_OF_MAPS: u32 = 6;
+/// Source maps are larger than all the rest, and only developers fetch them; and who has a file of
+/// this size, in bytes, waits for it longer than a twentieth of it is worth.
+const LARGE: usize = 4 << 20;
+const BROTLI_QUALITY_OF_LARGE: i32 = 4;
+const GZIP_LEVEL_OF_LARGE: u32 = 6;
 /// A window of 4 MiB, the most that browsers take for granted.
 const BROTLI_WINDOW: i32 = 22;
 
@@ -103,10 +105,10 @@ impl Dist {
                     _ => {}
                 }
             }
-            let is_map = name.ends_with(".map");
+            let is_large = name.ends_with(".map") || content.size()? > LARGE;
             let (size, small) = match *suffix {
-                BROTLI => brotli(content, is_map)?,
-                _ => gzip(content, is_map)?,
+                BROTLI => brotli(content, is_large)?,
+                _ => gzip(content, is_large)?,
             };
             Ok((small.len() < size).then_some(Variant::New(small)))
         });
@@ -174,9 +176,9 @@ fn is_compressible(name: &str) -> bool {
 }
 
 /// The size before, and the smaller bytes.
-fn brotli(content: &Content, is_map: bool) -> Result<(usize, Vec<u8>)> {
+fn brotli(content: &Content, is_large: bool) -> Result<(usize, Vec<u8>)> {
     let parameters = brotli::enc::BrotliEncoderParams {
-        quality: if is_map { BROTLI_QUALITY_OF_MAPS } else { BROTLI_QUALITY },
+        quality: if is_large { BROTLI_QUALITY_OF_LARGE } else { BROTLI_QUALITY },
         lgwin: BROTLI_WINDOW,
         size_hint: content.size()?,
         ..Default::default()
@@ -187,8 +189,8 @@ fn brotli(content: &Content, is_map: bool) -> Result<(usize, Vec<u8>)> {
 }
 
 /// Without a time or a name in its header, so that equal content gives equal bytes.
-fn gzip(content: &Content, is_map: bool) -> Result<(usize, Vec<u8>)> {
-    let level = if is_map { GZIP_LEVEL_OF_MAPS } else { GZIP_LEVEL };
+fn gzip(content: &Content, is_large: bool) -> Result<(usize, Vec<u8>)> {
+    let level = if is_large { GZIP_LEVEL_OF_LARGE } else { GZIP_LEVEL };
     let mut writer = flate2::GzBuilder::new()
         .operating_system(255)
         .write(Vec::new(), flate2::Compression::new(level));

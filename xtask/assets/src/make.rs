@@ -17,6 +17,7 @@ use crate::made::Made;
 use crate::names;
 use crate::problem::{Place, Problem, Problems};
 use crate::references::{Finder, Target};
+use crate::sass::Kept;
 use crate::source_map::SourceMap;
 use crate::sources::{self, Sources, Treatment};
 use crate::{root_files, script, style, unfollowed};
@@ -67,13 +68,14 @@ pub(crate) struct Unnamed {
 }
 
 /// Makes everything. Fails with all [`Problems`] at once, or with [`Moved`].
-pub(crate) fn make(places: &Places, look: &Look) -> Result<Made> {
+pub(crate) fn make(places: &Places, look: &Look, sass: &Kept) -> Result<Made> {
     let sources = sources::list(&look.tree, &places.source)?;
     let texts = texts(places, look, &sources)?;
     // Each compiler meets other references.
     let maker = || Maker {
         places,
         look,
+        sass,
         sources: &sources,
         texts: &texts,
         finder: Finder::new(places, look, &sources),
@@ -143,6 +145,7 @@ fn read(places: &Places, look: &Look, path: &str) -> Result<Vec<u8>> {
 pub(crate) struct Maker<'m> {
     pub(crate) places: &'m Places,
     pub(crate) look: &'m Look,
+    pub(crate) sass: &'m Kept,
     pub(crate) sources: &'m Sources,
     texts: &'m BTreeMap<String, Vec<u8>>,
     pub(crate) finder: Finder<'m>,

@@ -89,10 +89,12 @@ pub(crate) fn name(
         })
         .collect();
     // First without the names of others, then with these first hashes in their places.
-    let nothing = vec![String::new(); outputs.len()];
-    let both = || outputs.iter().zip(&found);
-    let first: Vec<String> = both().map(|(it, found)| identity(it, found, &nothing)).collect();
-    let own: Vec<String> = both().map(|(it, found)| identity(it, found, &first)).collect();
+    let all = |others: &[String]| -> Vec<String> {
+        outputs.iter().zip(&found).map(|(it, found)| identity(it, found, others)).collect()
+    };
+    let first = all(&vec![String::new(); outputs.len()]);
+    let refer = found.iter().flatten().any(|(_, it)| matches!(it, Meaning::Output(_)));
+    let own = if refer { all(&first) } else { first };
     let names: Vec<String> = (0..outputs.len())
         .map(|number| {
             let others: BTreeSet<&String> =

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message as _;
@@ -20,6 +21,29 @@ const MOST: u64 = 1 << 30;
 
 /// One process.
 pub(crate) struct Sass(Process);
+
+/// The compiler, started when it is first needed, and kept for the next build of the same process.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<Sass>>);
+
+impl Kept {
+    /// Like [`Sass::compile`]; one that failed is not asked again.
+    pub(crate) fn compile(
+        &self,
+        directory: &Path,
+        paths: &[PathBuf],
+        load_paths: &[PathBuf],
+    ) -> Result<Vec<Compiled>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sass = match kept.take() {
+            Some(sass) => sass,
+            None => Sass::start(directory)?,
+        };
+        let compiled = sass.compile(paths, load_paths)?;
+        *kept = Some(sass);
+        Ok(compiled)
+    }
+}
 
 /// A sheet as the compiler gave it back.
 #[derive(Debug)]
@@ -54,7 +78,7 @@ pub(crate) struct ComplaintPlace {
 
 impl Sass {
     /// Starts the compiler of the package that lies in `directory`.
-    pub(crate) fn start(directory: &Path) -> Result<Sass> {
+    fn start(directory: &Path) -> Result<Sass> {
         let src = directory.join("dart-sass/src");
         let snapshot = src.join("sass.snapshot");
         let arguments = [snapshot.as_os_str(), "--embedded".as_ref()];
@@ -66,11 +90,7 @@ impl Sass {
 
     /// Compiles sheets; the answers are in the order of the paths. Packages are found below
     /// `load_paths`; what they are warned of is left out.
-    pub(crate) fn compile(
-        &mut self,
-        paths: &[PathBuf],
-        load_paths: &[PathBuf],
-    ) -> Result<Vec<Compiled>> {
+    fn compile(&mut self, paths: &[PathBuf], load_paths: &[PathBuf]) -> Result<Vec<Compiled>> {
         self.ask(paths, load_paths)
             .map_err(|error| self.0.explain(error))
             .context("dart-sass failed")

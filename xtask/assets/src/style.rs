@@ -17,7 +17,7 @@ use crate::look::whole;
 use crate::make::{Address, Compiled, Maker, Moved};
 use crate::memory;
 use crate::problem::{Place, Problem};
-use crate::sass::{self, Complaint, ComplaintPlace, Sass};
+use crate::sass::{self, Complaint, ComplaintPlace};
 use crate::source_map::{self, Lookup, SourceMap};
 use crate::sources::{self, Treatment};
 
@@ -104,7 +104,7 @@ fn sheets(
         return Ok(sheets);
     }
     let files: Vec<PathBuf> = missing.iter().map(|path| maker.finder.path(path)).collect();
-    let answers = Sass::start(&maker.places.sass)?.compile(&files, &maker.load_paths())?;
+    let answers = maker.sass.compile(&maker.places.sass, &files, &maker.load_paths())?;
     for (path, answer) in missing.iter().zip(answers) {
         match sheet(maker, path, answer)? {
             Ok(sheet) => {

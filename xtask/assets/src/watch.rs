@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use notify::{RecursiveMode, Watcher};
 
 use crate::cli::Places;
+use crate::sass::Kept;
 use crate::{build, complain};
 
 /// How long it must be quiet after a change: editors write a file in several steps.
@@ -16,6 +17,7 @@ const QUIET: Duration = Duration::from_millis(30);
 
 /// Builds until it is ended.
 pub(crate) fn watch(places: &Places) -> Result<()> {
+    let sass = Kept::default();
     let (sender, changes) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Reading is no change; and what cannot be told counts as one.
@@ -39,7 +41,7 @@ pub(crate) fn watch(places: &Places) -> Result<()> {
         watcher
             .watch(&source, RecursiveMode::Recursive)
             .with_context(|| format!("can't watch {}", places.source.display()))?;
-        if let Err(error) = build::update(places) {
+        if let Err(error) = build::update(places, &sass) {
             complain(&error);
         }
         changes.recv().context("the watch ended")?;
