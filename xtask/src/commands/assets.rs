@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use self::packages::{Fetched, Needs};
+use self::packages::Needs;
 use super::program::Program;
 use crate::cli;
 use crate::ctx::{Ctx, LONG};
@@ -16,6 +16,7 @@ use crate::exit;
 use crate::project::assets::{OUTPUT, SOURCE};
 use crate::tools::assets::{self as pipeline, Answer, Places};
 
+mod modules;
 pub(super) mod packages;
 mod update;
 
@@ -126,10 +127,8 @@ pub(crate) fn stale(ctx: &Ctx) -> Result<Option<String>> {
         return Ok(None);
     }
     let needs = Needs::load(ctx)?;
-    for package in needs.all() {
-        if !package.is_here(ctx)? {
-            return Ok(Some(format!("package {} is not here yet", package.wanted())));
-        }
+    if let Some(missing) = needs.missing(ctx)? {
+        return Ok(Some(missing));
     }
     let program = PIPELINE.find(ctx)?;
     if !program.is_current() {
@@ -171,7 +170,7 @@ fn places(ctx: &Ctx, program: PathBuf, needs: &Needs) -> Places {
         state: relative(ctx.state().join("assets")),
         sass: needs.sass.directory(),
         esbuild: needs.esbuild.directory().join("bin/esbuild"),
-        packages: needs.packages.iter().flat_map(Fetched::load_paths).map(relative).collect(),
+        packages: needs.load_paths().into_iter().map(relative).collect(),
         keep: Some(kept(ctx.state())).filter(|kept| kept.is_dir()).map(relative),
     }
 }
@@ -194,10 +193,7 @@ fn prepare(ctx: &Ctx) -> Result<Option<Prepared>> {
         return Ok(None);
     }
     let needs = Needs::load(ctx)?;
-    let mut is_complete = true;
-    for package in needs.all() {
-        is_complete &= package.ready(ctx)?;
-    }
+    let mut is_complete = needs.ready(ctx)?;
     let (program, is_ready) = PIPELINE.ready(ctx)?;
     is_complete &= is_ready;
     let places = places(ctx, program, &needs);

@@ -11,6 +11,11 @@ pub(crate) fn pack<'s>(sh: &'s Shell, package: &str, directory: &Path) -> Cmd<'s
     cmd!(sh, "npm pack {package} --ignore-scripts --json --pack-destination {directory}")
 }
 
+/// Installs what the lock file of a directory pins, each package compared with its integrity.
+pub(crate) fn install<'s>(sh: &'s Shell, directory: &Path) -> Cmd<'s> {
+    cmd!(sh, "npm ci --prefix {directory} --ignore-scripts --no-audit --no-fund")
+}
+
 /// Asks for the newest version of a package and its integrity, or for those of one version.
 pub(crate) fn view<'s>(sh: &'s Shell, package: &str) -> Cmd<'s> {
     cmd!(sh, "npm view {package} version dist.integrity --json")

@@ -110,6 +110,38 @@ fn packages_are_fetched_once_and_believed_by_their_content_only() {
 }
 
 #[test]
+fn a_package_json_with_its_lock_brings_packages_too() {
+    let mut project = Project::new();
+    let package = r#"{"private": true, "dependencies": {"normalize-scss": "8.0.0"}}"#;
+    project
+        .file("app/assets/app.scss", "@use \"normalize-scss/sass/normalize\";\n")
+        .file("app/assets/package.json", package);
+    let answer = project.xtask(&["assets", "build"]).exits(1);
+    answer.says("can't read app/assets/package-lock.json").says("npm install --package-lock-only");
+    let lock = serde_json::json!({
+        "lockfileVersion": 3, "requires": true,
+        "packages": {
+            "": {"dependencies": {"normalize-scss": "8.0.0"}},
+            "node_modules/normalize-scss": {
+                "version": "8.0.0", "integrity": INTEGRITY,
+            },
+        },
+    });
+    project.file("app/assets/package-lock.json", lock.to_string());
+    let answer = project.xtask(&["assets", "build"]).succeeds();
+    answer.says("getting the packages of app/assets/package.json");
+    project.xtask(&["assets", "build"]).succeeds().prints("fresh");
+    let manifest = project.read("app/dist/manifest.json");
+    assert!(!manifest.contains("package"), "neither file is an output: {manifest}");
+    let other = lock.to_string().replace(INTEGRITY, OLDER);
+    project.file("app/assets/package-lock.json", other);
+    project.xtask(&["assets", "build"]).exits(4).says("npm can't install the packages");
+    project.fake("npm", "exit 1");
+    project.file("app/assets/package-lock.json", lock.to_string());
+    project.xtask(&["assets", "build"]).succeeds();
+}
+
+#[test]
 fn a_compiler_that_was_changed_by_one_byte_is_never_run() {
     let mut project = Project::new();
     let cache = project.scratch().join("cache");

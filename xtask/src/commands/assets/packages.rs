@@ -11,6 +11,7 @@ use fingerprint::ignore::Ignore;
 use fingerprint::{StatCache, Walk, sha256};
 use sha2::{Digest as _, Sha512};
 
+use super::modules::Modules;
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
 use crate::project::assets::{self, Package};
@@ -22,6 +23,7 @@ pub(super) struct Needs {
     pub(super) sass: Fetched,
     pub(super) esbuild: Fetched,
     pub(super) packages: Vec<Fetched>,
+    pub(super) modules: Option<Modules>,
 }
 
 /// A package that is here or can be had.
@@ -55,17 +57,51 @@ impl Needs {
             sass: compiler(Kind::Sass)?,
             esbuild: compiler(Kind::Esbuild)?,
             packages: assets::load(&ctx.root)?.into_iter().map(loaded).collect(),
+            modules: Modules::load(ctx)?,
         })
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Fetched> {
+    /// What is not here yet, as in a sentence; nothing when all is.
+    pub(super) fn missing(&self, ctx: &Ctx) -> Result<Option<String>> {
+        for package in self.all() {
+            if !package.is_here(ctx)? {
+                return Ok(Some(format!("package {} is not here yet", package.wanted())));
+            }
+        }
+        match &self.modules {
+            Some(modules) if !modules.is_here(ctx)? => {
+                Ok(Some("what package-lock.json pins is not here yet".into()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gets what is not here; false in a dry run that would have to.
+    pub(super) fn ready(&self, ctx: &Ctx) -> Result<bool> {
+        let mut are_here = true;
+        for package in self.all() {
+            are_here &= package.ready(ctx)?;
+        }
+        if let Some(modules) = &self.modules {
+            are_here &= modules.ready(ctx)?;
+        }
+        Ok(are_here)
+    }
+
+    /// Where style sheets and scripts look for packages.
+    pub(super) fn load_paths(&self) -> Vec<PathBuf> {
+        let modules = self.modules.iter().map(Modules::load_path);
+        self.packages.iter().flat_map(Fetched::load_paths).chain(modules).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Fetched> {
         [&self.sass, &self.esbuild].into_iter().chain(&self.packages)
     }
 }
 
 impl Fetched {
     /// Its name and version, as npm knows them.
-    pub(super) fn wanted(&self) -> String {
+    fn wanted(&self) -> String {
         format!("{}@{}", self.name, self.package.version)
     }
 
@@ -81,7 +117,7 @@ impl Fetched {
     }
 
     /// Where style sheets and scripts look for it.
-    pub(super) fn load_paths(&self) -> Vec<PathBuf> {
+    fn load_paths(&self) -> Vec<PathBuf> {
         let folders = self.package.load_paths.iter().map(|folder| self.directory().join(folder));
         std::iter::once(self.load_path()).chain(folders).collect()
     }
@@ -100,13 +136,13 @@ impl Fetched {
         Ok(format!("{} {tree}", self.package.integrity))
     }
 
-    pub(super) fn is_here(&self, ctx: &Ctx) -> Result<bool> {
+    fn is_here(&self, ctx: &Ctx) -> Result<bool> {
         let Ok(found) = std::fs::read_to_string(self.stamp_path()) else { return Ok(false) };
         Ok(self.directory().is_dir() && found == self.stamp(ctx)?)
     }
 
     /// Gets it where it is not here; false in a dry run that would have to.
-    pub(super) fn ready(&self, ctx: &Ctx) -> Result<bool> {
+    fn ready(&self, ctx: &Ctx) -> Result<bool> {
         if self.is_here(ctx)? {
             return Ok(true);
         }
