@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Bench, median, run, write};
+use super::{Bench, median, row, run, write};
 
 const BOOTSTRAP: &str = "bootstrap@5.3.9";
 const GULP: [&str; 7] = [
@@ -18,6 +18,11 @@ const GULP: [&str; 7] = [
     "gulp-sass@6.0.1",
     "sass@1.108.2",
 ];
+/// The newest that works with the Node of Debian stable.
+const VITE: [&str; 2] = ["vite@6.4.6", "sass-embedded@1.105.0"];
+/// Bytes of a script, and of a film.
+const HUGE_SCRIPT: usize = 16_000_000;
+const FILM: usize = 100_000_000;
 const ALL_OF_BOOTSTRAP: &str = "@import \"bootstrap/scss/bootstrap\";\n";
 
 /// Sources in `src/` of a directory, and the program that makes `dist/` of them.
@@ -89,11 +94,41 @@ pub(crate) fn measure(bench: &Bench) {
         theirs / ours,
         ours / theirs
     );
+    let vite = vite(&gulp);
+    let theirs = median(5, || {
+        let _ = fs::remove_dir_all(vite.join("dist"));
+        run(&vite, &["node_modules/.bin/vite", "build", "--logLevel", "error"])
+    });
+    row("complete Bootstrap from nothing, vite build", ours, theirs, "");
     alone("one line of SCSS edited, complete Bootstrap", 11, "≤ 0.2 s", || {
         whole.edit("app.scss")
     });
     whole.build();
     alone("nothing to do, complete Bootstrap", 11, "≤ 0.05 s", || whole.build());
+
+    let large = pipeline("large");
+    write(&large.root.join("src/huge.js"), &huge_script());
+    alone("a script of 16 MB", 3, "≤ 4 s", || large.build_from_nothing());
+    let peak = |pipeline: &Pipeline<'_>| {
+        for name in ["dist", "state"] {
+            let _ = fs::remove_dir_all(pipeline.root.join(name));
+        }
+        let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, \
+                      stdout=2); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+        let program = pipeline.program.to_str().unwrap();
+        let output = std::process::Command::new("python3")
+            .args(["-c", script, program, "build", "--source", "src", "--output", "dist"])
+            .args(["--state", "state", "--load-path", pipeline.packages])
+            .args(pipeline.compilers)
+            .current_dir(&pipeline.root)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u64>().unwrap() / 1024
+    };
+    let film = pipeline("film");
+    fs::create_dir_all(film.root.join("src")).unwrap();
+    fs::write(film.root.join("src/film.mp4"), vec![7; FILM]).unwrap();
+    println!("| memory for a film of 100 MB | {} MB | | | ≤ 50 MB |", peak(&film));
 
     let sample = pipeline("sample");
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/assets");
@@ -140,6 +175,42 @@ fn install(target: &Path) -> PathBuf {
     run(&place, &[&npm[..], &GULP].concat());
     write(&done, &wanted);
     place
+}
+
+/// The same style sheet as an entry of vite.
+fn vite(gulp: &Path) -> PathBuf {
+    let place = gulp.with_file_name("bench-vite");
+    let done = place.join("installed");
+    let wanted = [&VITE[..], &[BOOTSTRAP]].concat().join("\n");
+    if !fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
+        write(&place.join("package.json"), "{\"private\": true, \"type\": \"module\"}\n");
+        let npm = ["npm", "install", "--no-audit", "--no-fund", BOOTSTRAP];
+        run(&place, &[&npm[..], &VITE].concat());
+        write(&done, &wanted);
+    }
+    let page = "<!doctype html><link rel=\"stylesheet\" href=\"/app.scss\">\n";
+    write(&place.join("index.html"), page);
+    write(&place.join("app.scss"), "@import \"bootstrap/scss/bootstrap\";\n");
+    write(&place.join("vite.config.js"), include_str!("vite.config.mjs"));
+    place
+}
+
+/// Many small functions, as generated code has them.
+fn huge_script() -> String {
+    let mut text = String::with_capacity(HUGE_SCRIPT + 500);
+    for number in 0.. {
+        if text.len() > HUGE_SCRIPT {
+            break;
+        }
+        text += &format!(
+            "export function handler{number}(alpha, beta) {{\n  const value = alpha * {number} + \
+             beta.length;\n  if (value > {}) {{\n    console.log(\"message {number}\", value, \
+             beta.filter((item) => item !== {number}));\n  }}\n  return {{ key{number}: value, \
+             list: [alpha, beta, {number}] }};\n}}\n",
+            number * 7 % 1000
+        );
+    }
+    text
 }
 
 fn copy(from: &Path, to: &Path) {
