@@ -101,12 +101,14 @@ impl Found {
             None | Some("debug") => "dev",
             Some(profile) => profile,
         };
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.name).join("Cargo.toml");
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         if !self.path.exists() {
-            ctx.say(format_args!("compiling {what}, which takes half a minute the first time"));
+            ctx.say(format_args!(
+                "compiling {what}, which takes 20 seconds or more the first time"
+            ));
         }
         let bar = ctx.spinner(format!("compiling {what}"));
-        let cmd = cargo::build_program(&ctx.sh, &manifest, target, profile);
+        let cmd = cargo::build_program(&ctx.sh, self.name, &manifest, target, profile);
         let compiled = ctx.run_lines(cmd, &mut |line| bar.set_message(line.trim().to_owned()));
         bar.finish_and_clear();
         compiled?;

@@ -197,9 +197,9 @@ fn the_asset_pipeline_gets_paths_from_the_projects_root() {
         ],
     );
     check(
-        cargo::build_program(sh, Path::new("/x/Cargo.toml"), Path::new("/x/t"), "dev"),
+        cargo::build_program(sh, "assets", Path::new("/x/Cargo.toml"), Path::new("/x/t"), "dev"),
         expect![
-            "cargo build --manifest-path /x/Cargo.toml --target-dir /x/t --profile dev --locked"
+            "cargo build --manifest-path /x/Cargo.toml --package xtask --package assets --bin assets --target-dir /x/t --profile dev --locked"
         ],
     );
     let answer = r#"{"event":"assets","status":"built","reason":"r","files":2,"seconds":0.1}"#;
