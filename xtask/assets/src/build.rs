@@ -38,21 +38,26 @@ pub(crate) fn update(places: &Places, sass: &Kept) -> Result<()> {
         let Some(reason) = look.why_stale(places, last.as_ref()) else {
             return report(places, "fresh", None, None);
         };
-        if last.is_none() && !look.output.is_empty() && !dist::is_ours(&places.output) {
+        let is_known = last.as_ref().is_some_and(|last| last.place == whole(&places.output));
+        if !is_known && !look.output.is_empty() && !dist::is_ours(&places.output) {
             bail!(
                 "{} holds what was not made here, and would be removed; move it away first",
                 places.output.display()
             );
         }
         let mut made = match make::make(places, &look, sass) {
-            Err(error) if error.is::<Moved>() => continue,
+            Err(error) if error.downcast_ref::<Moved>().is_some() => continue,
             made => made?,
         };
         made.warnings.iter().for_each(warn);
         let dist = Dist::new(places, &mut made, &look, last.as_ref())?;
-        let (written, output) = dist.write(&places.output, &look)?;
+        let (written, output) = match dist.write(&places.output, &look) {
+            Err(error) if error.downcast_ref::<Moved>().is_some() => continue,
+            written => written?,
+        };
         let Look { key, setting, sources, kept, .. } = look;
-        memory::remember(places, &Last { key, setting, sources, kept, output })?;
+        let place = whole(&places.output);
+        memory::remember(places, &Last { key, setting, sources, kept, output, place })?;
         let done = Done { made, written, seconds: started.elapsed().as_secs_f64() };
         return report(places, "built", Some(reason), Some(done));
     }

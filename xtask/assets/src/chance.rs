@@ -15,14 +15,17 @@ pub(crate) fn find(text: &str) -> Option<(usize, &'static str)> {
         return None;
     }
     // To Sass both signs are the same.
-    let code = without_comments(text).replace('_', "-");
+    let code = code_of(text).replace('_', "-");
     let is_name = |sign: char| sign.is_alphanumeric() || "-_.$".contains(sign);
     FUNCTIONS.iter().find_map(|(module, function)| {
         let call = |call: String| {
             let calls = code.match_indices(&call).map(|(at, _)| at);
             let mut calls = calls.filter(|at| {
-                // `@function random(` is somebody's own.
-                !code[..*at].ends_with(is_name) && !code[..*at].trim_end().ends_with("@function")
+                let before = &code[..*at];
+                let is_declared = ["@function", "@mixin", "@include"]
+                    .iter()
+                    .any(|it| before.trim_end().ends_with(it));
+                !before.ends_with(is_name) && !is_declared
             });
             calls.next().map(|at| (at, *function))
         };
@@ -44,26 +47,43 @@ fn namespace<'t>(code: &'t str, module: &'t str) -> Option<&'t str> {
     Some(words.next().unwrap_or(module))
 }
 
-/// The same text with blanks for comments, so that offsets hold.
-fn without_comments(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("/*").into_iter().chain(line_comment(rest)).min() {
-        let is_line = rest[at..].starts_with("//");
-        let end = rest[at + 2..].find(if is_line { "\n" } else { "*/" });
-        let end = end.map_or(rest.len(), |end| at + 2 + end);
-        code.push_str(&rest[..at]);
-        code.push_str(&" ".repeat(end - at));
-        rest = &rest[end..];
-        if let Some(after) = rest.strip_prefix("*/") {
-            code.push_str("  ");
-            rest = after;
-        }
+/// The same text with blanks for comments and quoted texts, so that offsets hold. What a rule loads
+/// stays.
+fn code_of(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut code = bytes.to_vec();
+    let blank = |code: &mut Vec<u8>, from: usize, to: usize| {
+        code[from..to].iter_mut().filter(|it| **it != b'\n').for_each(|it| *it = b' ');
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = match (bytes[at], bytes.get(at + 1)) {
+            (b'/', Some(b'*')) => text[at + 2..].find("*/").map(|end| at + end + 4),
+            // Not that of an address.
+            (b'/', Some(b'/')) if at == 0 || bytes[at - 1] != b':' => {
+                text[at..].find('\n').map(|end| at + end)
+            }
+            (quote @ (b'"' | b'\''), _) => {
+                let mut end = at + 1;
+                while end < bytes.len() && bytes[end] != quote && bytes[end] != b'\n' {
+                    end += if bytes[end] == b'\\' { 2 } else { 1 };
+                }
+                let end = (end + 1).min(bytes.len());
+                let is_loaded = text[..at].trim_end().ends_with("@use");
+                if !is_loaded {
+                    blank(&mut code, at, end);
+                }
+                at = end;
+                continue;
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let end = end.unwrap_or(bytes.len());
+        blank(&mut code, at, end);
+        at = end;
     }
-    code + rest
-}
-
-/// `//`, but not that of an address.
-fn line_comment(text: &str) -> Option<usize> {
-    text.match_indices("//").map(|(at, _)| at).find(|at| !text[..*at].ends_with(':'))
+    String::from_utf8(code).unwrap_or_default()
 }

@@ -114,7 +114,7 @@ fn is_engine(target: &str) -> bool {
         || ENGINES.iter().any(|engine| target.strip_prefix(engine).is_some_and(is_version))
 }
 
-/// The oldest version of each engine that esbuild knows. Other browsers are built on one of these.
+/// The oldest version of each engine that esbuild knows; it has no table of other browsers.
 fn oldest<'b>(browsers: impl Iterator<Item = (&'b str, &'b str)>) -> Vec<String> {
     let mut oldest: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (browser, version) in browsers {

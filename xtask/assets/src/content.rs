@@ -58,8 +58,14 @@ impl Content {
         })
     }
 
-    pub(crate) fn copy(&self, to: &mut dyn Write) -> Result<()> {
-        self.read(&mut |block| to.write_all(block))
+    /// Writes it; the SHA-256 of what was written.
+    pub(crate) fn copy(&self, to: &mut dyn Write) -> Result<String> {
+        let mut sha256 = Sha256::new();
+        self.read(&mut |block| {
+            sha256.update(block);
+            to.write_all(block)
+        })?;
+        Ok(hex::encode(sha256.finalize()))
     }
 
     /// Where its bytes come from.

@@ -13,6 +13,7 @@ use crate::cli::Places;
 use crate::content::Content;
 use crate::look::{Files, Last, Look};
 use crate::made::{Listed, Made};
+use crate::make::Moved;
 use crate::{memory, parallel};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -152,7 +153,13 @@ impl Dist {
         let files = self.files.iter().map(|(name, content)| (name.as_str(), content));
         for (name, content) in files.chain([(MANIFEST, &self.manifest)]) {
             let same = look.output.get(name) == self.hashes.get(name);
-            done.written += usize::from(place(output, name, content, same)?);
+            let hash = &self.hashes[name];
+            done.written += usize::from(place(output, name, content, hash, same)?);
+        }
+        // What lies there as it was compressed before is not written, but may have another mode.
+        for name in self.hashes.keys().filter(|name| !self.files.contains_key(*name)) {
+            let path = output.join(name);
+            set_mode(&path, 0o644).with_context(|| format!("can't open {}", path.display()))?;
         }
         done.removed = remove_others(output, "", &self.hashes)?;
         Ok((done, self.hashes))
@@ -199,7 +206,8 @@ fn gzip(content: &Content, is_large: bool) -> Result<(usize, Vec<u8>)> {
 }
 
 /// Puts a file where it belongs, with the mode it must have; true when it had to be written.
-fn place(output: &Path, name: &str, content: &Content, same: bool) -> Result<bool> {
+/// Fails with [`Moved`] where a source has become another one since it was looked at.
+fn place(output: &Path, name: &str, content: &Content, hash: &str, same: bool) -> Result<bool> {
     let path = output.join(name);
     if same && set_mode(&path, 0o644).is_ok() {
         return Ok(false);
@@ -207,7 +215,10 @@ fn place(output: &Path, name: &str, content: &Content, same: bool) -> Result<boo
     if path.is_dir() {
         fs::remove_dir_all(&path).with_context(|| format!("can't remove {}", path.display()))?;
     }
-    memory::replace(&path, |file| content.copy(file))?;
+    memory::replace(&path, |file| match content.copy(file)? == hash {
+        true => Ok(()),
+        false => Err(Moved(path.display().to_string()).into()),
+    })?;
     Ok(true)
 }
 

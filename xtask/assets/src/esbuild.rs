@@ -43,6 +43,8 @@ pub(crate) struct Question<'q> {
     pub(crate) path: &'q str,
     /// The file that has it; empty where it is an entry.
     pub(crate) importer: &'q Path,
+    /// What the import says of the type, as in `with { type: "text" }`.
+    pub(crate) with: &'q str,
     /// `import-statement`, `dynamic-import`, `require-call`, `import-rule`, `url-token`, …
     pub(crate) kind: &'q str,
 }
@@ -239,6 +241,7 @@ fn answer(request: &Value, host: &mut dyn Host) -> Value {
                 path: request.get("path").text(),
                 importer: Path::new(request.get("importer").text()),
                 kind: request.get("kind").text(),
+                with: request.get("with").get("type").text(),
             };
             let id = ("id", Value::Number(0));
             match host.resolve(&question) {

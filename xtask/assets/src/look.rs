@@ -56,6 +56,9 @@ pub(crate) struct Last {
     #[serde(default)]
     pub(crate) kept: Files,
     pub(crate) output: Files,
+    /// The output directory, its whole path.
+    #[serde(default)]
+    pub(crate) place: PathBuf,
 }
 
 impl Look {
@@ -75,9 +78,9 @@ impl Look {
                 libraries.insert(directory.join(path), hash);
             }
         }
-        for (name, path) in [("sass", &places.sass), ("esbuild", &places.esbuild)] {
-            let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-            listed += &format!("{name} {}\n", sha256(walk(directory, name)?.text().as_bytes()));
+        let snapshot = places.sass.join("dart-sass/src/sass.snapshot");
+        for compiler in [&snapshot, &places.esbuild] {
+            listed += &format!("{}\n", build_of(compiler));
         }
         let (output, output_is_plain) = match fs::symlink_metadata(&places.output) {
             Err(_) => (Files::new(), true),
@@ -204,8 +207,12 @@ pub(crate) fn whole_from(directory: &Path, path: &str) -> PathBuf {
 
 /// Tells this program from another build of it.
 fn program() -> String {
-    let metadata = std::env::current_exe().and_then(std::fs::metadata);
-    let Ok(metadata) = metadata else { return String::new() };
+    std::env::current_exe().map(|path| build_of(&path)).unwrap_or_default()
+}
+
+/// Tells a program from another build of it, by its size and time.
+fn build_of(path: &Path) -> String {
+    let Ok(metadata) = fs::metadata(path) else { return String::new() };
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     format!("{} {}", metadata.len(), modified.unwrap_or_default().as_nanos())
 }

@@ -96,7 +96,10 @@ impl Made {
         hash: &str,
     ) -> Result<()> {
         let (size, integrity) = content.measure(hash)?;
-        self.manifest.insert(key.to_owned(), Listed { file: name.clone(), integrity, size });
+        let listed = Listed { file: name.clone(), integrity, size };
+        if let Some(other) = self.manifest.insert(key.to_owned(), listed) {
+            anyhow::ensure!(other.file == name, "a source and a file of a package are both {key}");
+        }
         self.outputs.insert(name, (content, hash.to_owned()));
         Ok(())
     }

@@ -17,6 +17,7 @@ mod chance;
 mod cli;
 mod config;
 mod content;
+mod css_text;
 mod dist;
 mod esbuild;
 mod exports;

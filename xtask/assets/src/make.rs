@@ -14,13 +14,13 @@ use crate::cli::Places;
 use crate::esbuild::{OUT, Output};
 use crate::look::{Look, whole, whole_from};
 use crate::made::Made;
-use crate::names;
+use crate::names::{self, Positions};
 use crate::problem::{Place, Problem, Problems};
-use crate::references::{Finder, Target};
+use crate::references::{Finder, Target, decoded};
 use crate::sass::Kept;
-use crate::source_map::SourceMap;
+use crate::source_map::{SourceMap, file_of};
 use crate::sources::{self, Sources, Treatment};
-use crate::{root_files, script, style, unfollowed};
+use crate::{css_text, root_files, script, style, unfollowed};
 
 /// A source was edited between the look and the reading of it.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(crate) fn make(places: &Places, look: &Look, sass: &Kept) -> Result<Made> {
         let styles = scope.spawn(|| {
             let maker = maker();
             let mut styles = style::all(&maker)?;
-            maker.finish(&mut styles, style::addresses)?;
+            maker.finish(&mut styles, css_text::strings)?;
             anyhow::Ok((styles, maker.finder.met()))
         });
         let scripts = || {
@@ -210,7 +210,9 @@ impl Maker<'_> {
             let mut map = SourceMap::parse(&map)?;
             let place = Path::new(OUT).join(&name);
             for source in &mut map.sources {
-                let file = whole_from(place.parent().unwrap_or(&place), source);
+                // Written as an address.
+                let file = whole_from(place.parent().unwrap_or(&place), &decoded(source));
+                let file = file_of(file);
                 *source = file.display().to_string();
             }
             let text = String::from_utf8(content).context("esbuild's output is no UTF-8")?;
@@ -261,13 +263,14 @@ impl Maker<'_> {
         wrong: &mut BTreeSet<(String, usize, String)>,
     ) -> Result<()> {
         let lookup = output.map.lookup()?;
+        let mut positions = Positions::new(&output.text);
         let mut edits = Vec::new();
         for Address { range: address, is_whole } in addresses {
-            let (line, column) = names::position(&output.text, address.start);
+            let (line, column) = positions.of(address.start);
             let Some(original) = lookup.find(line, column) else { continue };
             let Some(file) = output.map.sources.get(original.source) else { continue };
             let mut directories: Vec<PathBuf> = Vec::new();
-            if output.plain.ends_with(".css") {
+            if file.ends_with(".scss") || file.ends_with(".sass") {
                 // Sass leaves addresses as they are: they are meant from the whole sheet.
                 directories.extend(output.key.as_ref().map(|key| self.finder.path(key)));
             }

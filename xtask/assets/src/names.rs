@@ -117,6 +117,7 @@ pub(crate) fn name(
             Meaning::Output(other) => relative(&names[other]),
             Meaning::File(file, suffix) => relative(file) + suffix,
             Meaning::Directory(path, suffix) => {
+                let path = sources::plain(path);
                 let inside = if path.is_empty() { "x".to_owned() } else { format!("{path}/x") };
                 let path = relative(&inside);
                 format!("{}{suffix}", &path[..path.len() - 1])
@@ -169,22 +170,45 @@ fn reached(from: usize, found: &[Vec<(Range<usize>, Meaning<'_>)>]) -> BTreeSet<
     reached
 }
 
-/// Where tokens stand in a text.
+/// Where tokens stand in a text. The name of an output may have any letter: it ends with its quote.
 pub(crate) fn tokens(text: &str) -> Vec<Range<usize>> {
-    let is_part = |sign: char| sign.is_ascii_alphanumeric() || "/._-+@".contains(sign);
     let range = |(at, _): (usize, &str)| {
-        let rest = &text[at + TOKEN.len()..];
-        let length = rest.find(|sign| !is_part(sign)).unwrap_or(rest.len());
-        at..at + TOKEN.len() + length
+        let from = at + TOKEN.len();
+        let rest = &text[from..];
+        let quote = text[..at].chars().next_back().filter(|it| "\"'`".contains(*it));
+        let length = match quote.filter(|_| rest.starts_with('/')) {
+            Some(quote) => rest.find(quote),
+            None => rest.find(|sign: char| !sign.is_ascii_alphanumeric()),
+        };
+        at..from + length.unwrap_or(rest.len())
     };
     text.match_indices(TOKEN).map(range).collect()
 }
 
-/// Line and column of an offset in bytes; both from 0, the column in units of UTF-16.
-pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count(), units(&before[line_start..]))
+/// Finds lines and columns of offsets that are asked for in the order of the text.
+pub(crate) struct Positions<'t> {
+    text: &'t str,
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl<'t> Positions<'t> {
+    pub(crate) fn new(text: &'t str) -> Positions<'t> {
+        Positions { text, offset: 0, line: 0, column: 0 }
+    }
+
+    /// Line and column of an offset in bytes; both from 0, the column in units of UTF-16.
+    pub(crate) fn of(&mut self, offset: usize) -> (usize, usize) {
+        let between = &self.text[self.offset..offset];
+        self.line += between.matches('\n').count();
+        self.column = match between.rfind('\n') {
+            Some(newline) => units(&between[newline + 1..]),
+            None => self.column + units(between),
+        };
+        self.offset = offset;
+        (self.line, self.column)
+    }
 }
 
 /// Replaces parts of a text, given in its order, and moves its map accordingly.
@@ -198,16 +222,12 @@ pub(crate) fn edit(
     }
     let mut new = String::with_capacity(text.len());
     let mut shifts = Vec::new();
-    let (mut at, mut line, mut column) = (0, 0, 0);
+    let mut positions = Positions::new(text);
+    let mut at = 0;
     for (range, with) in edits {
-        let between = &text[at..range.end];
-        line += between.matches('\n').count();
-        column = match between.rfind('\n') {
-            Some(newline) => units(&between[newline + 1..]),
-            None => column + units(between),
-        };
+        let (line, column) = positions.of(range.end);
         let by = units(&with) as i64 - units(&text[range.clone()]) as i64;
-        // What begins behind the replaced part moves, also right behind it.
+        // What begins right behind the replaced part moves, too.
         shifts.push(Shift { line, column: column - 1, by });
         new += &text[at..range.start];
         new += &with;
@@ -232,8 +252,8 @@ mod tests {
 
     #[test]
     fn tokens_end_where_an_address_ends() {
-        let text = "url(stevedore:12ab) \"stevedore:/a/b.js\" stevedore:";
+        let text = "url(stevedore:12ab) \"stevedore:/a/é b.js\" stevedore:";
         let found: Vec<&str> = tokens(text).into_iter().map(|at| &text[at]).collect();
-        assert_eq!(found, ["stevedore:12ab", "stevedore:/a/b.js", "stevedore:"]);
+        assert_eq!(found, ["stevedore:12ab", "stevedore:/a/é b.js", "stevedore:"]);
     }
 }

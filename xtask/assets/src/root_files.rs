@@ -53,7 +53,11 @@ pub(crate) fn add(
     names: &BTreeMap<Target, String>,
 ) -> Result<()> {
     let base = &maker.look.config.assets;
-    let address = |target: &Target| Some(format!("{base}{}", names.get(target)?));
+    let address = |target: &Target| match target {
+        Target::Directory(path) if path.is_empty() => Some(base.clone()),
+        Target::Directory(path) => Some(format!("{base}{}/", sources::plain(path))),
+        target => Some(format!("{base}{}", names.get(target)?)),
+    };
     for path in &maker.look.config.root_files {
         if maker.sources.get(path.as_str()) != Some(&Treatment::File) {
             continue;
@@ -72,7 +76,7 @@ pub(crate) fn add(
             }
             false => Content::File(maker.places.source.join(path)),
         };
-        made.add_root(path, content)?;
+        made.add_root(path, content, &maker.look.sources[path])?;
     }
     for output in compiled.outputs {
         let Some(path) = output.key else { continue };
@@ -84,17 +88,20 @@ pub(crate) fn add(
             }
         }
         let text = script::with_own_address(&text);
-        made.add_root(&path, Content::Bytes(text.into_bytes()))?;
+        // As browsers know it: a script, whatever language it was written in.
+        let stem = path.rsplit_once('.').map_or(&*path, |(stem, _)| stem);
+        made.add_root(&format!("{stem}.js"), Content::Bytes(text.into_bytes()), "")?;
     }
     Ok(())
 }
 
 impl Made {
     /// Adds a file under its own name; the manifest calls it by its path on the site.
-    fn add_root(&mut self, path: &str, content: Content) -> Result<()> {
+    /// `looked` is the hash that it was looked at with, if it is taken as it is.
+    fn add_root(&mut self, path: &str, content: Content, looked: &str) -> Result<()> {
         let hash = match &content {
             Content::Bytes(bytes) => sha256(bytes),
-            Content::File(_) => content.sha256()?,
+            Content::File(_) => looked.to_owned(),
         };
         self.add_as(&format!("/{path}"), format!("{FOLDER}/{path}"), content, &hash)
     }

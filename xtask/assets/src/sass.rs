@@ -35,11 +35,19 @@ impl Kept {
         load_paths: &[PathBuf],
     ) -> Result<Vec<Compiled>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sass = match kept.take() {
-            Some(sass) => sass,
-            None => Sass::start(directory)?,
+        // One that was kept may have been ended by somebody meanwhile.
+        let again = kept.take().and_then(|mut sass| {
+            let compiled = sass.compile(paths, load_paths).ok()?;
+            Some((sass, compiled))
+        });
+        let (sass, compiled) = match again {
+            Some(done) => done,
+            None => {
+                let mut sass = Sass::start(directory)?;
+                let compiled = sass.compile(paths, load_paths)?;
+                (sass, compiled)
+            }
         };
-        let compiled = sass.compile(paths, load_paths)?;
         *kept = Some(sass);
         Ok(compiled)
     }

@@ -13,6 +13,7 @@ use crate::look::whole;
 use crate::make::{Address, Compiled, Maker};
 use crate::problem::{Place, Problem};
 use crate::references::decoded;
+use crate::source_map::without_map;
 use crate::sources::{self, Treatment};
 
 /// Makes all scripts.
@@ -43,10 +44,23 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
         let is_module = |path: &&str| {
             path.ends_with(".mjs") || outcome.modules.contains(&maker.finder.path(path))
         };
-        let (found, others): (Vec<&str>, Vec<&str>) = modules.iter().partition(|it| is_module(it));
-        if others.is_empty() || !outcome.errors.is_empty() {
+        let others: Vec<&str> = modules.iter().filter(|it| !is_module(it)).copied().collect();
+        let others = match outcome.errors.is_empty() {
+            true => others,
+            // What is no module may be wrong as one: asked again, without following anything.
+            false => {
+                let probe = build(maker, &mut esbuild, &modules, Way::Classic)?;
+                let is_module = |path: &&&str| {
+                    path.ends_with(".mjs") || probe.modules.contains(&maker.finder.path(path))
+                };
+                modules.iter().filter(|path| !is_module(path)).copied().collect()
+            }
+        };
+        if others.is_empty() {
             break;
         }
+        let found: Vec<&str> =
+            modules.iter().filter(|path| !others.contains(path)).copied().collect();
         modules = found;
         classic.extend(others);
         outcome = Outcome::default();
@@ -123,7 +137,8 @@ fn build(maker: &Maker<'_>, esbuild: &mut Esbuild, paths: &[&str], way: Way) -> 
         Way::Classic => &[],
     };
     let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    flags.extend(maker.target_flag());
+    // Older syntax needs helpers, whose names would belong to the whole page.
+    flags.extend(maker.target_flag().filter(|_| !matches!(way, Way::Classic)));
     let tsconfig = maker.finder.path("tsconfig.json");
     flags.push(match maker.look.sources.contains_key("tsconfig.json") {
         true => format!("--tsconfig={}", tsconfig.display()),
@@ -199,6 +214,9 @@ fn unresolved(maker: &Maker<'_>, from: &Path, path: &str) -> String {
     )
 }
 
+const IS_A_SHEET: &str = "is a style sheet, which a script cannot import; let a page or another \
+                          style sheet load it";
+
 /// Answers what esbuild asks of scripts.
 struct Scripts<'s> {
     maker: &'s Maker<'s>,
@@ -213,7 +231,9 @@ impl Scripts<'_> {
         let beside = whole(&directory.join(decoded(path)));
         let name = path.rsplit('/').next().unwrap_or(path);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        if extension.is_empty() || extension == "json" || sources::loader(extension).is_some() {
+        let is_code = extension == "json" || sources::loader(extension).is_some();
+        // esbuild knows what another type means, or refuses it.
+        if extension.is_empty() || is_code || !question.with.is_empty() {
             return None;
         }
         let is_style = ["css", "scss", "sass"].contains(&extension);
@@ -225,11 +245,7 @@ impl Scripts<'_> {
             return None;
         }
         if is_style {
-            return Some(Meaning::Wrong(format!(
-                "`{}` is a style sheet, which a script cannot import; let a page or another style \
-                 sheet load it",
-                question.path
-            )));
+            return Some(Meaning::Wrong(format!("`{}` {IS_A_SHEET}", question.path)));
         }
         Some(match finder.token(&[directory], question.path) {
             Ok(Some(token)) => Meaning::AddressModule(token),
@@ -264,11 +280,13 @@ impl Host for Scripts<'_> {
             let extension = source.rsplit_once('.').map_or("", |(_, extension)| extension);
             let loader = match extension {
                 "json" => "json",
-                "txt" => "text",
-                other => sources::loader(other).unwrap_or("js"),
+                other => sources::loader(other).unwrap_or("text"),
             };
             let text = self.maker.read(source).map_err(|error| format!("{error:#}"))?;
-            return Ok(Some(Text { text, loader }));
+            return Ok(Some(Text { text: without_map(text), loader }));
+        }
+        if path.extension().is_some_and(|it| it == "css") {
+            return Err(format!("{} {IS_A_SHEET}", finder.shown(path)));
         }
         match finder.package(path) {
             Some(_) => Ok(None),
@@ -282,7 +300,9 @@ const OWN_ADDRESS: &str = "STEVEDORE_OWN_ADDRESS";
 const DEFINED: &str = "--define:import.meta.url=STEVEDORE_OWN_ADDRESS";
 
 /// What stands before an address, and what follows it.
-const FORMS: [(&str, &str); 3] = [
+const FORMS: [(&str, &str); 4] = [
+    // Of classic scripts; modules have the outputs' names there already.
+    ("import(", ")"),
     ("new URL(", ",import.meta.url)"),
     ("new URL(", ",STEVEDORE_OWN_ADDRESS)"),
     ("import.meta.resolve(", ")"),

@@ -1,6 +1,8 @@
 //! Source maps, version 3: where a place of an output came from, and how the map looks once some
 //! addresses in the output have become longer or shorter.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -195,8 +197,41 @@ pub(crate) fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
+/// A text without the comment that names an older map of it; all else stays where it is.
+pub(crate) fn without_map(mut text: Vec<u8>) -> Vec<u8> {
+    const NAME: &[u8] = b"sourceMappingURL=";
+    let mut at = 0;
+    while let Some(found) = text[at..].windows(NAME.len()).position(|it| it == NAME) {
+        let from = at + found;
+        at = from + NAME.len();
+        if [b"//# ", b"//@ ", b"/*# ", b"/*@ "].iter().any(|start| text[..from].ends_with(*start)) {
+            text[at - 1] = b' ';
+        }
+    }
+    text
+}
+
+/// What stands for a path in the map that esbuild gets: it would read some signs as those of an
+/// address.
+const HIDDEN: &str = "/stevedore/";
+
+/// The file that a source of a map means, which esbuild wrote or passed on.
+pub(crate) fn file_of(path: PathBuf) -> PathBuf {
+    let digits = path.to_str().and_then(|path| path.strip_prefix(HIDDEN));
+    let bytes = digits.and_then(|digits| hex::decode(digits).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(path, PathBuf::from)
+}
+
 /// A map as a comment of the CSS that it belongs to.
 pub(crate) fn inline(map: &str) -> String {
+    let hidden = || -> Result<String> {
+        let mut map = SourceMap::parse(map.as_bytes())?;
+        for source in &mut map.sources {
+            *source = format!("{HIDDEN}{}", hex::encode(&*source));
+        }
+        map.text()
+    };
+    let map = hidden().unwrap_or_default();
     format!("\n/*# sourceMappingURL=data:application/json;base64,{} */\n", BASE64.encode(map))
 }
 

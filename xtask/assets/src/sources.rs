@@ -37,7 +37,7 @@ pub(crate) fn list(tree: &Tree, shown: &Path) -> Result<Sources> {
     for entry in tree.iter() {
         let path = escape(entry.path);
         let file = shown.join(&path).display().to_string();
-        let is_hidden = path.split('/').any(|part| part.starts_with('.'));
+        let is_hidden = path.split('/').any(|part| part.starts_with('.') && part != ".well-known");
         if is_hidden || CONFIGURATION.contains(&&*path) {
             continue;
         }

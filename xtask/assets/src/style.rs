@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::chance;
 use crate::esbuild::{Esbuild, Host, Meaning, Message, Question, Request, Text};
 use crate::look::whole;
-use crate::make::{Address, Compiled, Maker, Moved};
-use crate::memory;
+use crate::make::{Compiled, Maker, Moved};
+use crate::names::{self, Positions};
 use crate::problem::{Place, Problem};
 use crate::sass::{self, Complaint, ComplaintPlace};
 use crate::source_map::{self, Lookup, SourceMap};
 use crate::sources::{self, Treatment};
+use crate::{css_text, memory};
 
 /// A style sheet as plain CSS, and what it came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,7 +44,10 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     if paths.is_empty() {
         return Ok(compiled);
     }
-    let sheets = sheets(maker, &paths, &mut compiled)?;
+    let mut sheets = sheets(maker, &paths, &mut compiled)?;
+    for (path, sheet) in &mut sheets {
+        follow(maker, path, sheet)?;
+    }
     // What is wrong with the others is told at the same time.
     let paths: Vec<&str> = paths.into_iter().filter(|path| sheets.contains_key(*path)).collect();
     if paths.is_empty() {
@@ -76,6 +80,35 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     }
     compiled.outputs = maker.outputs(outcome.outputs, &paths)?;
     Ok(compiled)
+}
+
+/// Puts tokens for the addresses of a sheet that Sass has made: it leaves them as they are. They are
+/// meant from the whole sheet, or else from the file that they were written in.
+fn follow(maker: &Maker<'_>, path: &str, sheet: &mut Sheet) -> Result<()> {
+    if sheet.map.is_empty() || !sheet.css.contains("url(") {
+        return Ok(());
+    }
+    let mut map = SourceMap::parse(sheet.map.as_bytes())?;
+    let lookup = map.lookup()?;
+    let own = maker.finder.path(path);
+    let mut positions = Positions::new(&sheet.css);
+    let mut edits = Vec::new();
+    for address in css_text::urls(&sheet.css) {
+        let (line, column) = positions.of(address.start);
+        let origin = lookup.find(line, column).and_then(|it| map.sources.get(it.source));
+        let files = [Some(own.as_path()), origin.map(Path::new)];
+        let directories: Vec<&Path> =
+            files.into_iter().flatten().filter_map(Path::parent).collect();
+        // What is wrong is told by the one who reads the sheet next.
+        if let Ok(Some(token)) = maker.finder.token(&directories, &sheet.css[address.clone()])
+            && maker.treatment_of(&token) != Some(Treatment::Script)
+        {
+            edits.push((address, token));
+        }
+    }
+    names::edit(&mut sheet.css, &mut map, edits)?;
+    sheet.map = map.text()?;
+    Ok(())
 }
 
 /// Compiles what is Sass; what would come out as the last time is taken from there.
@@ -239,19 +272,6 @@ impl Sheets<'_> {
         self.sheets.get(self.maker.finder.source(path)?)
     }
 
-    /// Directories that an address of a sheet may be meant from: its own, then those of the
-    /// packages that it was made of, whose addresses Sass leaves as they are.
-    fn directories<'d>(&'d self, importer: &'d Path) -> Vec<&'d Path> {
-        let loaded = self.sheet(importer).into_iter().flat_map(|sheet| &sheet.loaded);
-        let mut directories: Vec<&Path> = importer.parent().into_iter().collect();
-        for directory in loaded.filter_map(|(file, _)| file.parent()) {
-            if !directories.contains(&directory) {
-                directories.push(directory);
-            }
-        }
-        directories
-    }
-
     fn import(&self, question: &Question<'_>) -> Meaning {
         let (path, _) = sources::split_suffix(question.path);
         let beside = question.importer.parent().unwrap_or(question.importer).join(path);
@@ -318,8 +338,8 @@ impl Host for Sheets<'_> {
             "entry-point" => Meaning::File(question.path.into()),
             _ if !sources::is_relative(question.path) => Meaning::Address(question.path.to_owned()),
             "url-token" => {
-                let directories = self.directories(question.importer);
-                match self.maker.finder.token(&directories, question.path) {
+                let directory = question.importer.parent().unwrap_or(question.importer);
+                match self.maker.finder.token(&[directory], question.path) {
                     Ok(Some(token)) => match self.maker.treatment_of(&token) {
                         Some(Treatment::Script) => {
                             Meaning::Wrong(format!("`{}` is a script", question.path))
@@ -339,8 +359,10 @@ impl Host for Sheets<'_> {
             let mut text = sheet.css.clone();
             if !sheet.map.is_empty() {
                 text += &source_map::inline(&sheet.map);
+                return Ok(Some(Text { text: text.into_bytes(), loader: "css" }));
             }
-            return Ok(Some(Text { text: text.into_bytes(), loader: "css" }));
+            let text = source_map::without_map(text.into_bytes());
+            return Ok(Some(Text { text, loader: "css" }));
         }
         match self.maker.finder.package(path) {
             Some(_) => Ok(None),
@@ -349,41 +371,9 @@ impl Host for Sheets<'_> {
     }
 }
 
-/// Addresses in compiled CSS that no compiler follows: the strings of an `image-set()`.
-pub(crate) fn addresses(text: &str) -> Vec<Address> {
-    let mut found = Vec::new();
-    for (at, form) in text.match_indices("image-set(") {
-        let (mut depth, mut at) = (1, at + form.len());
-        while let Some(sign) = text[at..].chars().next().filter(|_| depth > 0) {
-            match sign {
-                '"' | '\'' => {
-                    let Some(length) = text[at + 1..].find(sign) else { break };
-                    if depth == 1 {
-                        let range = at + 1..at + 1 + length;
-                        found.push(Address { range, is_whole: true });
-                    }
-                    at += length + 1;
-                }
-                '(' => depth += 1,
-                ')' => depth -= 1,
-                _ => {}
-            }
-            at += sign.len_utf8();
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strings_of_an_image_set_are_addresses_and_those_of_its_parts_are_not() {
-        let text = ".a{background:image-set(\"a.png\" 1x,url(\"b.png\") type(\"image/png\") 2x)}";
-        let found: Vec<&str> = addresses(text).into_iter().map(|it| &text[it.range]).collect();
-        assert_eq!(found, ["a.png"]);
-    }
 
     #[test]
     fn columns_are_counted_in_characters() {

@@ -46,8 +46,9 @@ fn warning(maker: &Maker<'_>, path: &str, text: &str, offset: usize, address: &s
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
     };
-    let message =
-        format!("`{address}` is served under another name, which nobody writes here; {instead}");
+    let message = format!(
+        "`{address}` is served under a name with a hash, which is not put in here; {instead}"
+    );
     Problem::at(&maker.shown(path), text, place, message).to_string()
 }
 

@@ -10,6 +10,7 @@ mod web;
 
 mod commands;
 mod determinism;
+mod everyday;
 mod frameworks;
 mod freshness;
 mod hostile;

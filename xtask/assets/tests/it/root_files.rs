@@ -76,16 +76,16 @@ fn addresses_that_nothing_follows_are_findings() {
         .file("page.html", "<img src=\"dot.png\"><a href=\"about.html\">x</a>");
     project.build();
     project.run(&["check"]).fails(&expect![[r##"
-        error: src/a.svg:1:19: `dot.png` is served under another name, which nobody writes here; put it into a template, or its content into this file
+        error: src/a.svg:1:19: `dot.png` is served under a name with a hash, which is not put in here; put it into a template, or its content into this file
           1 | <svg><image href="dot.png"/><a href="#x"/></svg>
             |                   ^
-        src/app.js:1:16: `./part.js` is served under another name, which nobody writes here; write `new URL("./part.js", import.meta.url)` in a module
+        src/app.js:1:16: `./part.js` is served under a name with a hash, which is not put in here; write `new URL("./part.js", import.meta.url)` in a module
           1 | importScripts("./part.js");
             |                ^
-        src/app.js:2:13: `part.js` is served under another name, which nobody writes here; write `new URL("part.js", import.meta.url)` in a module
+        src/app.js:2:13: `part.js` is served under a name with a hash, which is not put in here; write `new URL("part.js", import.meta.url)` in a module
           2 | new Worker('part.js');
             |             ^
-        src/page.html:1:11: `dot.png` is served under another name, which nobody writes here; put it into a template, or its content into this file
+        src/page.html:1:11: `dot.png` is served under a name with a hash, which is not put in here; put it into a template, or its content into this file
           1 | <img src="dot.png"><a href="about.html">x</a>
             |           ^
     "##]]);
