@@ -53,6 +53,8 @@ pub(crate) struct Question<'q> {
 pub(crate) enum Meaning {
     /// esbuild finds out by itself.
     Open,
+    /// A package that is found in the given directories only, wherever the importer lies.
+    Package,
     /// That file.
     File(PathBuf),
     /// An address that is written as it is given here.
@@ -153,19 +155,89 @@ impl Esbuild {
         self.sent += 1;
         let question = Packet { id, is_request: true, value: build_request(request) };
         self.process.send(&question.bytes())?;
+        // Names of packages that esbuild looks for: our question -> its own, and the name.
+        let mut wanted: BTreeMap<u32, (u32, String)> = BTreeMap::new();
         loop {
             let packet = Packet::receive(&mut self.process.answers)?;
             if !packet.is_request {
                 if packet.id == id {
                     return Ok(packet.value);
                 }
+                if let Some((id, name)) = wanted.remove(&packet.id) {
+                    let value = found_package(packet.value, &name);
+                    self.process.send(&Packet { id, is_request: false, value }.bytes())?;
+                }
                 continue;
             }
-            let value = answer(&packet.value, host);
+            let value = match answer(&packet.value, host) {
+                Reply::Value(value) => value,
+                Reply::Package => {
+                    let name = packet.value.get("path").text().to_owned();
+                    let question = package_request(&packet.value);
+                    wanted.insert(self.sent, (packet.id, name));
+                    let question = Packet { id: self.sent, is_request: true, value: question };
+                    self.sent += 1;
+                    self.process.send(&question.bytes())?;
+                    continue;
+                }
+            };
             let reply = Packet { id: packet.id, is_request: false, value };
             self.process.send(&reply.bytes())?;
         }
     }
+}
+
+/// What is said to a question of esbuild.
+enum Reply {
+    Value(Value),
+    /// The name of a package: asked back, as from a place that no package lies beside.
+    Package,
+}
+
+/// No directory above this one can have a `node_modules`.
+const NOWHERE: &str = "/";
+
+fn package_request(question: &Value) -> Value {
+    let same = |key: &'static str| (key, Value::Text(question.get(key).text().to_owned()));
+    Value::map([
+        ("command", Value::Text("resolve".into())),
+        ("key", Value::Number(0)),
+        ("pluginName", Value::Text(PLUGIN.into())),
+        ("namespace", Value::Text("file".into())),
+        ("resolveDir", Value::Text(NOWHERE.into())),
+        same("path"),
+        same("kind"),
+    ])
+}
+
+fn found_package(mut answer: Value, name: &str) -> Value {
+    if answer.get("path").text().is_empty() {
+        return wrong(0, format!("{UNRESOLVED}{name}\""));
+    }
+    Value::map([
+        ("id", Value::Number(0)),
+        ("path", answer.take("path")),
+        ("namespace", answer.take("namespace")),
+        ("suffix", answer.take("suffix")),
+        ("sideEffects", answer.take("sideEffects")),
+    ])
+}
+
+/// What esbuild says of a name that leads nowhere begins so; the name and a quote follow.
+pub(crate) const UNRESOLVED: &str = "Could not resolve \"";
+const PLUGIN: &str = "stevedore";
+
+/// An answer that is an error.
+fn wrong(id: u32, text: String) -> Value {
+    let message = Value::map([
+        ("id", Value::Text(String::new())),
+        ("pluginName", Value::Text(String::new())),
+        ("text", Value::Text(text)),
+        ("location", Value::Null),
+        ("notes", Value::List(Vec::new())),
+        ("detail", Value::Number(u32::MAX)),
+    ]);
+    Value::map([("id", Value::Number(id)), ("errors", Value::List(vec![message]))])
 }
 
 fn build_request(request: &Request) -> Value {
@@ -195,7 +267,7 @@ fn build_request(request: &Request) -> Value {
         ])])
     };
     let plugin = Value::map([
-        ("name", Value::Text("stevedore".into())),
+        ("name", Value::Text(PLUGIN.into())),
         ("onStart", Value::Bool(false)),
         ("onEnd", Value::Bool(false)),
         ("onResolve", all(0, "")),
@@ -217,25 +289,15 @@ fn build_request(request: &Request) -> Value {
 }
 
 /// The answer to what esbuild asks.
-fn answer(request: &Value, host: &mut dyn Host) -> Value {
-    let wrong = |id: u32, text: String| {
-        let message = Value::map([
-            ("id", Value::Text(String::new())),
-            ("pluginName", Value::Text(String::new())),
-            ("text", Value::Text(text)),
-            ("location", Value::Null),
-            ("notes", Value::List(Vec::new())),
-            ("detail", Value::Number(u32::MAX)),
-        ]);
-        Value::map([("id", Value::Number(id)), ("errors", Value::List(vec![message]))])
-    };
-    match request.get("command").text() {
+fn answer(request: &Value, host: &mut dyn Host) -> Reply {
+    let value = match request.get("command").text() {
         "on-start" => {
             Value::map([("errors", Value::List(Vec::new())), ("warnings", Value::List(Vec::new()))])
         }
         "on-resolve" => {
-            if request.get("namespace").text() == ADDRESS {
-                return Value::map([]);
+            let is_ours = request.get("namespace").text() == ADDRESS;
+            if is_ours || request.get("resolveDir").text() == NOWHERE {
+                return Reply::Value(Value::map([]));
             }
             let question = Question {
                 path: request.get("path").text(),
@@ -246,6 +308,7 @@ fn answer(request: &Value, host: &mut dyn Host) -> Value {
             let id = ("id", Value::Number(0));
             match host.resolve(&question) {
                 Meaning::Open => Value::map([]),
+                Meaning::Package => return Reply::Package,
                 Meaning::File(path) => {
                     Value::map([id, ("path", Value::Text(path.display().to_string()))])
                 }
@@ -273,10 +336,10 @@ fn answer(request: &Value, host: &mut dyn Host) -> Value {
             };
             if request.get("namespace").text() == ADDRESS {
                 let text = format!("export default new URL(\"{path}\", import.meta.url).href");
-                return contents(text.into_bytes(), "js", Path::new("/"));
+                return Reply::Value(contents(text.into_bytes(), "js", Path::new("/")));
             }
             if request.get("namespace").text() != "file" {
-                return Value::map([]);
+                return Reply::Value(Value::map([]));
             }
             let path = Path::new(path);
             let directory = path.parent().unwrap_or(path);
@@ -288,7 +351,8 @@ fn answer(request: &Value, host: &mut dyn Host) -> Value {
         }
         // `ping`, and what another version may ask.
         _ => Value::map([]),
-    }
+    };
+    Reply::Value(value)
 }
 
 fn outcome(request: &Request, mut answer: Value) -> Result<Outcome> {

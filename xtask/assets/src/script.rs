@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::config;
-use crate::esbuild::{Esbuild, Host, Meaning, Message, Outcome, Question, Request, Text};
+use crate::esbuild::{
+    Esbuild, Host, Meaning, Message, Outcome, Question, Request, Text, UNRESOLVED,
+};
 use crate::look::whole;
 use crate::make::{Address, Compiled, Maker};
 use crate::problem::{Place, Problem};
@@ -33,6 +35,7 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
             }
         }
     }
+    compiled.problems.extend(extended(maker));
     if modules.len() + classic.len() == 0 {
         return Ok(compiled);
     }
@@ -103,6 +106,16 @@ fn may_be_module(path: &str, text: &str) -> bool {
         })
     };
     path.ends_with(".mjs") || ["import", "export", "await"].into_iter().any(has)
+}
+
+/// A `tsconfig.json` that builds on another file, which may lie anywhere.
+fn extended(maker: &Maker<'_>) -> Option<Problem> {
+    const NAME: &str = "tsconfig.json";
+    maker.look.sources.get(NAME)?;
+    let text = String::from_utf8(maker.read(NAME).ok()?).ok()?;
+    let offset = text.find("\"extends\"")?;
+    let message = "`extends` names a file that is no source; write here what it says";
+    Some(Problem::at_offset(&maker.shown(NAME), &text, offset, message))
 }
 
 /// `debugger` on lines of its own: somebody forgot it.
@@ -188,7 +201,7 @@ fn locate(maker: &Maker<'_>, message: &Message) -> (Problem, bool) {
     let Some(at) = &message.place else {
         return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
     };
-    if let Some(path) = message.text.strip_prefix("Could not resolve \"") {
+    if let Some(path) = message.text.strip_prefix(UNRESOLVED) {
         text = unresolved(maker, &at.file, path.trim_end_matches('"'));
     }
     let before = at.source_line.get(..at.column).unwrap_or_default();
@@ -270,7 +283,14 @@ impl Host for Scripts<'_> {
             _ if !sources::is_relative(path) && !path.starts_with("data:") => {
                 Meaning::Address(path.to_owned())
             }
-            _ => self.file(question).unwrap_or(Meaning::Open),
+            _ => self.file(question).unwrap_or_else(|| {
+                // Packages have dependencies of their own beside them; our sources have not.
+                let is_ours = self.maker.finder.source(question.importer).is_some();
+                match is_ours && !path.starts_with('.') && !path.starts_with("data:") {
+                    true => Meaning::Package,
+                    false => Meaning::Open,
+                }
+            }),
         }
     }
 

@@ -82,8 +82,8 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     Ok(compiled)
 }
 
-/// Puts tokens for the addresses of a sheet that Sass has made: it leaves them as they are. They are
-/// meant from the whole sheet, or else from the file that they were written in.
+/// Puts tokens for the addresses of a sheet that Sass has made: it leaves them as they are. They
+/// are meant from the whole sheet, or else from the file that they were written in.
 fn follow(maker: &Maker<'_>, path: &str, sheet: &mut Sheet) -> Result<()> {
     if sheet.map.is_empty() || !sheet.css.contains("url(") {
         return Ok(());

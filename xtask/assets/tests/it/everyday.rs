@@ -66,6 +66,30 @@ fn a_script_that_imports_a_sheet_of_a_package_is_told_so() {
 }
 
 #[test]
+fn what_lies_in_a_node_modules_of_the_sources_is_not_what_is_pinned() {
+    let project = Project::new();
+    project
+        .library("thing/index.js", "export const from = \"pinned\";\n")
+        .file("node_modules/thing/index.js", "export const from = \"installed\";\n")
+        .file("app.js", "import { from } from \"thing\";\nconsole.log(from);\n");
+    write(&project.path("node_modules/thing/index.js"), b"export const from = 1;");
+    project.build();
+    assert!(project.text("app.js").contains("\"pinned\""), "{}", project.text("app.js"));
+    assert_eq!(project.manifest().len(), 1);
+}
+
+#[test]
+fn settings_that_come_from_elsewhere_are_refused() {
+    let project = Project::new();
+    project
+        .file("tsconfig.json", "{\n  \"extends\": \"../tsconfig.base.json\"\n}\n")
+        .file("app.ts", "export const a: number = 1;\n");
+    let answer = project.run(&["build"]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.stderr.contains("src/tsconfig.json:2:3: `extends`"), "{}", answer.stderr);
+}
+
+#[test]
 fn a_classic_script_may_import_a_module_later() {
     let project = Project::new();
     project
