@@ -41,11 +41,11 @@ pub(crate) fn urls(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// `url(` that is no part of a longer name.
+/// Whether `url(` begins here, and not the end of a longer name.
 fn begins_url(bytes: &[u8], at: usize) -> bool {
     let is_name = |it: &u8| it.is_ascii_alphanumeric() || b"-_".contains(it) || !it.is_ascii();
     let is_own = at == 0 || !is_name(&bytes[at - 1]);
-    // What is imported is no file that is taken as it is.
+    // `@import url(…)` names a style sheet, which esbuild bundles.
     let before = bytes[..at].trim_ascii_end();
     let is_own =
         is_own && !before[before.len().saturating_sub(7)..].eq_ignore_ascii_case(b"@import");

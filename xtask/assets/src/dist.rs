@@ -21,8 +21,8 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 /// How hard brotli tries, of 11: three steps above would take ten times as long for a tenth less.
 const BROTLI_QUALITY: i32 = 7;
 const GZIP_LEVEL: u32 = 9;
-/// Source maps are larger than all the rest, and only developers fetch them; and who has a file of
-/// this size, in bytes, waits for it longer than a twentieth of it is worth.
+/// Source maps and files above this size, in bytes, are compressed less: a twentieth of the size is
+/// not worth the wait, and only developers fetch source maps.
 const LARGE: usize = 4 << 20;
 const BROTLI_QUALITY_OF_LARGE: i32 = 4;
 const GZIP_LEVEL_OF_LARGE: u32 = 6;
@@ -206,7 +206,7 @@ fn gzip(content: &Content, is_large: bool) -> Result<(usize, Vec<u8>)> {
 }
 
 /// Puts a file where it belongs, with the mode it must have; true when it had to be written.
-/// Fails with [`Moved`] where a source has become another one since it was looked at.
+/// Fails with [`Moved`] where a source was edited after it was looked at.
 fn place(output: &Path, name: &str, content: &Content, hash: &str, same: bool) -> Result<bool> {
     let path = output.join(name);
     if same && set_mode(&path, 0o644).is_ok() {

@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha384};
 use crate::content::Content;
 use crate::make::Maker;
 use crate::names::{self, Named};
-use crate::problem::{Problem, Problems};
 use crate::references::{References, Target};
 use crate::sources::{self, Treatment};
 use crate::web_manifest;
@@ -57,13 +56,9 @@ impl Made {
             names.insert(Target::Source(source.to_owned()), name);
         }
         for source in manifests {
-            let text = web_manifest::rewrite(&maker.read(source)?, &mut |icon| {
-                let target = maker.finder.find(source, icon)?;
-                let name = target.and_then(|target| names.get(&target).cloned());
-                Ok(name.map(|name| sources::relative(&sources::plain(source), &name)))
-            });
-            let text =
-                text.map_err(|it| Problems(vec![Problem::of_file(&maker.shown(source), it)]))?;
+            let text = maker.web_manifest(source, &|target| {
+                Some(sources::relative(&sources::plain(source), names.get(target)?))
+            })?;
             let hash = sha256(&text);
             let name = self.add_file(source, Content::Bytes(text), &hash)?;
             names.insert(Target::Source(source.to_owned()), name);

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use fingerprint::sha256;
 
 use crate::cli::Places;
-use crate::esbuild::{OUT, Output};
-use crate::look::{Look, whole, whole_from};
+use crate::esbuild::{Message, OUT, Outcome, Output, Request, Text};
+use crate::look::{Look, whole_from};
 use crate::made::Made;
 use crate::names::{self, Positions};
 use crate::problem::{Place, Problem, Problems};
@@ -20,7 +20,7 @@ use crate::references::{Finder, Target, decoded};
 use crate::sass::Kept;
 use crate::source_map::{SourceMap, file_of};
 use crate::sources::{self, Sources, Treatment};
-use crate::{css_text, root_files, script, style, unfollowed};
+use crate::{css_text, root_files, script, style, unfollowed, web_manifest};
 
 /// A source was edited between the look and the reading of it.
 #[derive(Debug)]
@@ -174,8 +174,75 @@ impl Maker<'_> {
         }
     }
 
-    pub(crate) fn load_paths(&self) -> Vec<PathBuf> {
-        self.places.load_paths.iter().map(|path| whole(path)).collect()
+    /// What esbuild is asked to make of these sources.
+    pub(crate) fn request(&self, paths: &[&str], flags: Vec<String>) -> Request {
+        let entry = |path: &&str| (self.entry_name(path), self.finder.path(path));
+        Request {
+            entries: paths.iter().map(entry).collect(),
+            flags,
+            packages: self.finder.load_paths.clone(),
+            directory: self.finder.path(""),
+        }
+    }
+
+    /// Adds what esbuild made of these sources. `locate` makes a problem of a message, and says
+    /// whether it is about a file of ours: packages are not warned of.
+    pub(crate) fn take(
+        &self,
+        outcome: Outcome,
+        paths: &[&str],
+        compiled: &mut Compiled,
+        locate: &dyn Fn(&Message) -> (Problem, bool),
+    ) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for message in &outcome.errors {
+            let (problem, _) = locate(message);
+            if seen.insert(problem.to_string()) {
+                compiled.problems.push(problem);
+            }
+        }
+        for message in &outcome.warnings {
+            let (problem, is_ours) = locate(message);
+            if is_ours {
+                compiled.warnings.push(problem.to_string());
+            }
+        }
+        compiled.outputs.extend(self.outputs(outcome.outputs, paths)?);
+        Ok(())
+    }
+
+    /// A message of esbuild at the place that it names, with these words.
+    pub(crate) fn located(&self, message: &Message, text: String) -> (Problem, bool) {
+        let finder = &self.finder;
+        let Some(at) = &message.place else {
+            return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
+        };
+        let place = Place { line: at.line, column: at.before().chars().count() + 1 };
+        let mut problem = Problem::at(&finder.shown(&at.file), "", place, text);
+        problem.source_line.clone_from(&at.source_line);
+        (problem, finder.package(&at.file).is_none())
+    }
+
+    /// The answer to esbuild about a file that is not among the sources.
+    pub(crate) fn load_other(&self, path: &Path) -> Result<Option<Text>, String> {
+        match self.finder.package(path) {
+            Some(_) => Ok(None),
+            None => Err(format!("{} is outside of the sources and packages", path.display())),
+        }
+    }
+
+    /// A web app manifest with other addresses; `name` says what a target is called.
+    pub(crate) fn web_manifest(
+        &self,
+        path: &str,
+        name: &dyn Fn(&Target) -> Option<String>,
+    ) -> Result<Vec<u8>> {
+        let text = web_manifest::rewrite(&self.read(path)?, &mut |icon| {
+            let target = self.finder.find(path, icon)?;
+            Ok(target.and_then(|target| name(&target)))
+        });
+        let wrong = |message| Problems(vec![Problem::of_file(&self.shown(path), message)]);
+        text.map_err(|message| wrong(message).into())
     }
 
     pub(crate) fn target_flag(&self) -> Option<String> {
@@ -184,7 +251,7 @@ impl Maker<'_> {
     }
 
     /// How esbuild shall call the output of a source: plain signs, and no other source's name.
-    pub(crate) fn entry_name(&self, path: &str) -> String {
+    fn entry_name(&self, path: &str) -> String {
         format!("{}.{}", sources::plain(path), &sha256(path.as_bytes())[..8])
     }
 
@@ -197,7 +264,7 @@ impl Maker<'_> {
     }
 
     /// What esbuild made of these sources, each output with its map.
-    pub(crate) fn outputs(&self, outputs: Vec<Output>, paths: &[&str]) -> Result<Vec<Unnamed>> {
+    fn outputs(&self, outputs: Vec<Output>, paths: &[&str]) -> Result<Vec<Unnamed>> {
         let entries: BTreeMap<String, &str> =
             paths.iter().map(|path| (self.entry_name(path), *path)).collect();
         let (maps, texts): (Vec<Output>, Vec<Output>) =
@@ -215,7 +282,7 @@ impl Maker<'_> {
                 let file = file_of(file);
                 *source = file.display().to_string();
             }
-            let text = String::from_utf8(content).context("esbuild's output is no UTF-8")?;
+            let text = String::from_utf8(content).context("esbuild's output is not UTF-8")?;
             let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
             let source = entries.get(stem).map(|path| (*path).to_owned());
             let plain = match &source {

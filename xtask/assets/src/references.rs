@@ -44,7 +44,8 @@ pub(crate) struct Finder<'f> {
     /// The source directory as the user calls it, and whole.
     shown: &'f Path,
     root: PathBuf,
-    load_paths: Vec<PathBuf>,
+    /// Where packages are found, whole.
+    pub(crate) load_paths: Vec<PathBuf>,
     met: RefCell<References>,
 }
 
@@ -152,7 +153,7 @@ impl<'f> Finder<'f> {
             }
         }
         let Some(first) = candidates.first() else {
-            return Err(format!("`{shown}` is no file of a package"));
+            return Err(format!("`{shown}` is not a file of a package"));
         };
         match first.strip_prefix(&self.root) {
             Ok(_) => Err(format!("`{shown}`: there is no {}", self.shown(first))),

@@ -63,17 +63,7 @@ pub(crate) fn add(
             continue;
         }
         let content = match web_manifest::is_one(path) {
-            true => {
-                let text = maker.read(path)?;
-                let text = web_manifest::rewrite(&text, &mut |icon| {
-                    let target = maker.finder.find(path, icon)?;
-                    Ok(target.and_then(|target| address(&target)))
-                });
-                let text = text.map_err(|message| {
-                    anyhow::anyhow!("{}", Problem::of_file(&maker.shown(path), message))
-                })?;
-                Content::Bytes(text)
-            }
+            true => Content::Bytes(maker.web_manifest(path, &address)?),
             false => Content::File(maker.places.source.join(path)),
         };
         made.add_root(path, content, &maker.look.sources[path])?;

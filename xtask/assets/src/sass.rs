@@ -139,7 +139,7 @@ impl Sass {
     }
 
     fn send(&mut self, number: usize, path: &Path, load_paths: &[PathBuf]) -> Result<()> {
-        let text = |path: &Path| path.to_str().map(str::to_owned).context("its path is no text");
+        let text = |path: &Path| path.to_str().map(str::to_owned).context("its path is not text");
         let importer = |path: &PathBuf| Ok(LoadPath { path: text(path)? });
         let compile = Compile {
             path: text(path)?,

@@ -2,15 +2,13 @@
 //! them import is split off, so it exists once in a page. Classic scripts are minified one by one:
 //! what they declare belongs to all scripts of a page.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::config;
-use crate::esbuild::{
-    Esbuild, Host, Meaning, Message, Outcome, Question, Request, Text, UNRESOLVED,
-};
+use crate::esbuild::{Esbuild, Host, Meaning, Message, Outcome, Question, Text, UNRESOLVED};
 use crate::look::whole;
 use crate::make::{Address, Compiled, Maker};
 use crate::problem::{Place, Problem};
@@ -44,34 +42,25 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     // Only esbuild knows for sure; without those that are none it is done again.
     while !modules.is_empty() {
         outcome = build(maker, &mut esbuild, &modules, Way::Modules)?;
-        let is_module = |path: &&str| {
-            path.ends_with(".mjs") || outcome.modules.contains(&maker.finder.path(path))
+        // What is not a module may be wrong as one: asked again, without following anything.
+        let known = match outcome.errors.is_empty() {
+            true => outcome.modules.clone(),
+            false => build(maker, &mut esbuild, &modules, Way::Classic)?.modules,
         };
-        let others: Vec<&str> = modules.iter().filter(|it| !is_module(it)).copied().collect();
-        let others = match outcome.errors.is_empty() {
-            true => others,
-            // What is no module may be wrong as one: asked again, without following anything.
-            false => {
-                let probe = build(maker, &mut esbuild, &modules, Way::Classic)?;
-                let is_module = |path: &&&str| {
-                    path.ends_with(".mjs") || probe.modules.contains(&maker.finder.path(path))
-                };
-                modules.iter().filter(|path| !is_module(path)).copied().collect()
-            }
-        };
+        let is_module =
+            |path: &&str| path.ends_with(".mjs") || known.contains(&maker.finder.path(path));
+        let (found, others): (Vec<&str>, Vec<&str>) = modules.iter().partition(|it| is_module(it));
         if others.is_empty() {
             break;
         }
-        let found: Vec<&str> =
-            modules.iter().filter(|path| !others.contains(path)).copied().collect();
         modules = found;
         classic.extend(others);
         outcome = Outcome::default();
     }
-    take(maker, outcome, &modules, &mut compiled)?;
+    maker.take(outcome, &modules, &mut compiled, &|it| locate(maker, it))?;
     if !classic.is_empty() {
         let outcome = build(maker, &mut esbuild, &classic, Way::Classic)?;
-        take(maker, outcome, &classic, &mut compiled)?;
+        maker.take(outcome, &classic, &mut compiled, &|it| locate(maker, it))?;
     }
     Ok(compiled)
 }
@@ -92,7 +81,7 @@ pub(crate) fn single(maker: &Maker<'_>, paths: &[&str], compiled: &mut Compiled)
         };
         let way = if may_be_module(path, text) { Way::Alone } else { Way::Classic };
         let outcome = build(maker, &mut esbuild, &[path], way)?;
-        take(maker, outcome, &[path], compiled)?;
+        maker.take(outcome, &[path], compiled, &|it| locate(maker, it))?;
     }
     Ok(())
 }
@@ -114,7 +103,7 @@ fn extended(maker: &Maker<'_>) -> Option<Problem> {
     maker.look.sources.get(NAME)?;
     let text = String::from_utf8(maker.read(NAME).ok()?).ok()?;
     let offset = text.find("\"extends\"")?;
-    let message = "`extends` names a file that is no source; write here what it says";
+    let message = "`extends` names a file that is not a source; write here what it says";
     Some(Problem::at_offset(&maker.shown(NAME), &text, offset, message))
 }
 
@@ -158,61 +147,21 @@ fn build(maker: &Maker<'_>, esbuild: &mut Esbuild, paths: &[&str], way: Way) -> 
         // One of a directory above would be another on another machine.
         false => "--tsconfig-raw={}".to_owned(),
     });
-    let request = Request {
-        entries: paths
-            .iter()
-            .map(|path| (maker.entry_name(path), maker.finder.path(path)))
-            .collect(),
-        flags,
-        packages: maker.load_paths(),
-        directory: maker.finder.path(""),
-    };
-    esbuild.build(&request, &mut Scripts { maker })
-}
-
-fn take(
-    maker: &Maker<'_>,
-    outcome: Outcome,
-    paths: &[&str],
-    compiled: &mut Compiled,
-) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for message in &outcome.errors {
-        let (problem, _) = locate(maker, message);
-        if seen.insert(problem.to_string()) {
-            compiled.problems.push(problem);
-        }
-    }
-    for message in &outcome.warnings {
-        let (problem, is_ours) = locate(maker, message);
-        if is_ours {
-            compiled.warnings.push(problem.to_string());
-        }
-    }
-    compiled.outputs.extend(maker.outputs(outcome.outputs, paths)?);
-    Ok(())
+    esbuild.build(&maker.request(paths, flags), &mut Scripts { maker })
 }
 
 /// A message of esbuild as a problem of a source, and whether that is ours.
 fn locate(maker: &Maker<'_>, message: &Message) -> (Problem, bool) {
-    let finder = &maker.finder;
-    let mut text = message.text.clone();
-    message.notes.iter().for_each(|note| text += &format!("\n  {note}"));
-    let Some(at) = &message.place else {
-        return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
+    let unresolved = message.text.strip_prefix(UNRESOLVED).zip(message.place.as_ref());
+    let text = match unresolved {
+        Some((path, at)) => unresolved_text(maker, &at.file, path.trim_end_matches('"')),
+        None => message.words(),
     };
-    if let Some(path) = message.text.strip_prefix(UNRESOLVED) {
-        text = unresolved(maker, &at.file, path.trim_end_matches('"'));
-    }
-    let before = at.source_line.get(..at.column).unwrap_or_default();
-    let place = Place { line: at.line, column: before.chars().count() + 1 };
-    let mut problem = Problem::at(&finder.shown(&at.file), "", place, text);
-    problem.source_line.clone_from(&at.source_line);
-    (problem, finder.package(&at.file).is_none())
+    maker.located(message, text)
 }
 
 /// Why an import leads to nothing, and what to do.
-fn unresolved(maker: &Maker<'_>, from: &Path, path: &str) -> String {
+fn unresolved_text(maker: &Maker<'_>, from: &Path, path: &str) -> String {
     if path.starts_with('.') {
         let wanted = whole(&from.parent().unwrap_or(from).join(path));
         return format!("`{path}`: there is no {}", maker.finder.shown(&wanted));
@@ -240,7 +189,7 @@ impl Scripts<'_> {
     fn file(&self, question: &Question<'_>) -> Option<Meaning> {
         let finder = &self.maker.finder;
         let (path, _) = sources::split_suffix(question.path);
-        let directory = question.importer.parent().unwrap_or(question.importer);
+        let directory = question.directory();
         let beside = whole(&directory.join(decoded(path)));
         let name = path.rsplit('/').next().unwrap_or(path);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -308,10 +257,7 @@ impl Host for Scripts<'_> {
         if path.extension().is_some_and(|it| it == "css") {
             return Err(format!("{} {IS_A_SHEET}", finder.shown(path)));
         }
-        match finder.package(path) {
-            Some(_) => Ok(None),
-            None => Err(format!("{} is outside of the sources and packages", path.display())),
-        }
+        self.maker.load_other(path)
     }
 }
 
@@ -333,29 +279,31 @@ pub(crate) fn with_own_address(text: &str) -> String {
     text.replace(OWN_ADDRESS, "location.href")
 }
 
+/// Texts between quotes that stand right behind a word, without the quotes.
+pub(crate) fn quoted_after(text: &str, word: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(word).filter_map(|(at, word)| {
+        let quote = text[at + word.len()..].chars().next().filter(|it| "\"'`".contains(*it))?;
+        let from = at + word.len() + 1;
+        Some(from..from + text[from..].find(quote)?)
+    })
+}
+
 /// Addresses in a compiled script that no compiler follows, such as `new URL("…", import.meta.url)`:
 /// the texts between the quotes. esbuild prints no needless blanks.
 pub(crate) fn addresses(text: &str) -> Vec<Address> {
     let mut found = Vec::new();
     for (before, after) in FORMS {
-        for (at, _) in text.match_indices(before) {
-            let from = at + before.len() + 1;
-            let Some(quote) = text[at + before.len()..].chars().next() else { continue };
-            if !"\"'`".contains(quote) {
-                continue;
-            }
-            let Some(length) = text[from..].find(quote) else { continue };
-            let address = &text[from..from + length];
-            let rest = &text[from + length + 1..];
+        for range in quoted_after(text, before) {
+            let (address, rest) = (&text[range.clone()], &text[range.end + 1..]);
             let has_pieces = address.contains("${");
             let is_sum = rest.starts_with('+') || rest.starts_with(".concat(");
             let follows = rest.starts_with(after);
             if follows && !has_pieces && !address.contains(['\\', '\n']) {
-                found.push(Address { range: from..from + length, is_whole: true });
+                found.push(Address { range, is_whole: true });
             } else if address.starts_with('.') && (is_sum || (has_pieces && follows)) {
                 let end = rest.find([';', '\n']).unwrap_or(rest.len());
                 if rest[..end].contains(after) {
-                    found.push(Address { range: from..from + length, is_whole: false });
+                    found.push(Address { range, is_whole: false });
                 }
             }
         }

@@ -223,16 +223,13 @@ pub(crate) fn file_of(path: PathBuf) -> PathBuf {
 }
 
 /// A map as a comment of the CSS that it belongs to.
-pub(crate) fn inline(map: &str) -> String {
-    let hidden = || -> Result<String> {
-        let mut map = SourceMap::parse(map.as_bytes())?;
-        for source in &mut map.sources {
-            *source = format!("{HIDDEN}{}", hex::encode(&*source));
-        }
-        map.text()
-    };
-    let map = hidden().unwrap_or_default();
-    format!("\n/*# sourceMappingURL=data:application/json;base64,{} */\n", BASE64.encode(map))
+pub(crate) fn inline(map: &SourceMap) -> Result<String> {
+    let mut map = map.clone();
+    for source in &mut map.sources {
+        *source = format!("{HIDDEN}{}", hex::encode(&*source));
+    }
+    let map = BASE64.encode(map.text()?);
+    Ok(format!("\n/*# sourceMappingURL=data:application/json;base64,{map} */\n"))
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use fingerprint::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::chance;
-use crate::esbuild::{Esbuild, Host, Meaning, Message, Question, Request, Text};
+use crate::esbuild::{Esbuild, Host, Meaning, Message, Question, Text};
 use crate::look::whole;
 use crate::make::{Compiled, Maker, Moved};
 use crate::names::{self, Positions};
 use crate::problem::{Place, Problem};
 use crate::sass::{self, Complaint, ComplaintPlace};
-use crate::source_map::{self, Lookup, SourceMap};
+use crate::source_map::{self, SourceMap};
 use crate::sources::{self, Treatment};
 use crate::{css_text, memory};
 
@@ -27,7 +27,7 @@ use crate::{css_text, memory};
 pub(crate) struct Sheet {
     css: String,
     /// Source map of the CSS, with the texts of the sources; nothing where it is its own source.
-    map: String,
+    map: Option<SourceMap>,
     /// The files it was made of besides the sheet itself, each with its SHA-256.
     pub(crate) loaded: Vec<(PathBuf, String)>,
     /// What Sass warned of in files of our own.
@@ -55,60 +55,42 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     }
     let mut flags = vec!["--bundle".to_owned()];
     flags.extend(maker.target_flag());
-    let request = Request {
-        entries: paths
-            .iter()
-            .map(|path| (maker.entry_name(path), maker.finder.path(path)))
-            .collect(),
-        flags,
-        packages: maker.load_paths(),
-        directory: maker.finder.path(""),
-    };
     let mut host = Sheets { maker, sheets: &sheets };
-    let outcome = Esbuild::start(&maker.places.esbuild)?.build(&request, &mut host)?;
-    for message in &outcome.errors {
-        compiled.problems.push(host.locate(message).0);
-    }
-    for message in &outcome.warnings {
-        let (problem, is_ours) = host.locate(message);
-        if is_ours {
-            compiled.warnings.push(problem.to_string());
-        }
-    }
+    let mut esbuild = Esbuild::start(&maker.places.esbuild)?;
+    let outcome = esbuild.build(&maker.request(&paths, flags), &mut host)?;
+    maker.take(outcome, &paths, &mut compiled, &|message| host.locate(message))?;
     for sheet in sheets.values() {
         compiled.warnings.extend(sheet.warnings.iter().cloned());
     }
-    compiled.outputs = maker.outputs(outcome.outputs, &paths)?;
     Ok(compiled)
 }
 
 /// Puts tokens for the addresses of a sheet that Sass has made: it leaves them as they are. They
 /// are meant from the whole sheet, or else from the file that they were written in.
 fn follow(maker: &Maker<'_>, path: &str, sheet: &mut Sheet) -> Result<()> {
-    if sheet.map.is_empty() || !sheet.css.contains("url(") {
+    let Some(map) = &mut sheet.map else { return Ok(()) };
+    let addresses = css_text::urls(&sheet.css);
+    if addresses.is_empty() {
         return Ok(());
     }
-    let mut map = SourceMap::parse(sheet.map.as_bytes())?;
     let lookup = map.lookup()?;
     let own = maker.finder.path(path);
     let mut positions = Positions::new(&sheet.css);
     let mut edits = Vec::new();
-    for address in css_text::urls(&sheet.css) {
+    for address in addresses {
         let (line, column) = positions.of(address.start);
         let origin = lookup.find(line, column).and_then(|it| map.sources.get(it.source));
         let files = [Some(own.as_path()), origin.map(Path::new)];
         let directories: Vec<&Path> =
             files.into_iter().flatten().filter_map(Path::parent).collect();
-        // What is wrong is told by the one who reads the sheet next.
+        // esbuild tells what is wrong when it reads the sheet.
         if let Ok(Some(token)) = maker.finder.token(&directories, &sheet.css[address.clone()])
             && maker.treatment_of(&token) != Some(Treatment::Script)
         {
             edits.push((address, token));
         }
     }
-    names::edit(&mut sheet.css, &mut map, edits)?;
-    sheet.map = map.text()?;
-    Ok(())
+    names::edit(&mut sheet.css, map, edits)
 }
 
 /// Compiles what is Sass; what would come out as the last time is taken from there.
@@ -137,7 +119,7 @@ fn sheets(
         return Ok(sheets);
     }
     let files: Vec<PathBuf> = missing.iter().map(|path| maker.finder.path(path)).collect();
-    let answers = maker.sass.compile(&maker.places.sass, &files, &maker.load_paths())?;
+    let answers = maker.sass.compile(&maker.places.sass, &files, &maker.finder.load_paths)?;
     for (path, answer) in missing.iter().zip(answers) {
         match sheet(maker, path, answer)? {
             Ok(sheet) => {
@@ -187,7 +169,7 @@ fn sheet(maker: &Maker<'_>, path: &str, answer: sass::Compiled) -> Result<Result
             *source = file.display().to_string();
         }
     }
-    Ok(Ok(Sheet { css, map: map.text()?, loaded, warnings }))
+    Ok(Ok(Sheet { css, map: Some(map), loaded, warnings }))
 }
 
 /// Warnings of our own files; each deprecation once, with its count.
@@ -274,14 +256,14 @@ impl Sheets<'_> {
 
     fn import(&self, question: &Question<'_>) -> Meaning {
         let (path, _) = sources::split_suffix(question.path);
-        let beside = question.importer.parent().unwrap_or(question.importer).join(path);
+        let beside = question.directory().join(path);
         let beside = whole(&beside);
         let finder = &self.maker.finder;
         let own = beside.strip_prefix(finder.path("")).ok().and_then(Path::to_str);
         if let Some(source) = own.and_then(|own| finder.output_of(own)) {
             return match finder.treatment(&source) {
                 Some(Treatment::Style) => Meaning::File(finder.path(&source)),
-                _ => Meaning::Wrong(format!("`{}` is no style sheet", question.path)),
+                _ => Meaning::Wrong(format!("`{}` is not a style sheet", question.path)),
             };
         }
         match finder.in_packages(path) {
@@ -297,35 +279,22 @@ impl Sheets<'_> {
     /// A message of esbuild at the place where its cause was written, and whether that is ours.
     fn locate(&self, message: &Message) -> (Problem, bool) {
         let finder = &self.maker.finder;
-        let mut text = message.text.clone();
-        message.notes.iter().for_each(|note| text += &format!("\n  {note}"));
-        let Some(at) = &message.place else {
-            return (Problem::of_file(&finder.shown(&finder.path("")), text), true);
-        };
-        let shown = finder.shown(&at.file);
-        let before = at.source_line.get(..at.column).unwrap_or_default();
-        if let Some(sheet) = self.sheet(&at.file).filter(|sheet| !sheet.map.is_empty()) {
-            let units = source_map::units(before);
-            if let Some((file, content, place)) = original(sheet, at.line, units) {
-                let mut problem = Problem::at(&finder.shown(&file), &content, place, text);
-                if file != at.file {
-                    problem.way.push(shown);
-                }
-                return (problem, finder.package(&file).is_none());
+        let compiled = message.place.as_ref().and_then(|at| {
+            let map = self.sheet(&at.file)?.map.as_ref()?;
+            let (file, content, place) = original(map, at.line, source_map::units(at.before()))?;
+            let mut problem = Problem::at(&finder.shown(&file), &content, place, message.words());
+            if file != at.file {
+                problem.way.push(finder.shown(&at.file));
             }
-        }
-        let place = Place { line: at.line, column: before.chars().count() + 1 };
-        let mut problem = Problem::at(&shown, "", place, text);
-        problem.source_line.clone_from(&at.source_line);
-        (problem, finder.package(&at.file).is_none())
+            Some((problem, finder.package(&file).is_none()))
+        });
+        compiled.unwrap_or_else(|| self.maker.located(message, message.words()))
     }
 }
 
 /// Where a place of the CSS (line from 1, column from 0) came from: file, its text, place.
-fn original(sheet: &Sheet, line: usize, column: usize) -> Option<(PathBuf, String, Place)> {
-    let map = SourceMap::parse(sheet.map.as_bytes()).ok()?;
-    let lookup: Lookup = map.lookup().ok()?;
-    let found = lookup.find(line - 1, column)?;
+fn original(map: &SourceMap, line: usize, column: usize) -> Option<(PathBuf, String, Place)> {
+    let found = map.lookup().ok()?.find(line.checked_sub(1)?, column)?;
     let content = map.sources_content.get(found.source).cloned().flatten().unwrap_or_default();
     let text = content.lines().nth(found.line).unwrap_or_default();
     let place = Place { line: found.line + 1, column: characters(text, found.column) + 1 };
@@ -338,7 +307,7 @@ impl Host for Sheets<'_> {
             "entry-point" => Meaning::File(question.path.into()),
             _ if !sources::is_relative(question.path) => Meaning::Address(question.path.to_owned()),
             "url-token" => {
-                let directory = question.importer.parent().unwrap_or(question.importer);
+                let directory = question.directory();
                 match self.maker.finder.token(&[directory], question.path) {
                     Ok(Some(token)) => match self.maker.treatment_of(&token) {
                         Some(Treatment::Script) => {
@@ -356,18 +325,16 @@ impl Host for Sheets<'_> {
 
     fn load(&mut self, path: &Path) -> Result<Option<Text>, String> {
         if let Some(sheet) = self.sheet(path) {
-            let mut text = sheet.css.clone();
-            if !sheet.map.is_empty() {
-                text += &source_map::inline(&sheet.map);
-                return Ok(Some(Text { text: text.into_bytes(), loader: "css" }));
-            }
-            let text = source_map::without_map(text.into_bytes());
+            let text = match &sheet.map {
+                Some(map) => {
+                    let map = source_map::inline(map).map_err(|error| format!("{error:#}"))?;
+                    (sheet.css.clone() + &map).into_bytes()
+                }
+                None => source_map::without_map(sheet.css.clone().into_bytes()),
+            };
             return Ok(Some(Text { text, loader: "css" }));
         }
-        match self.maker.finder.package(path) {
-            Some(_) => Ok(None),
-            None => Err(format!("{} is outside of the sources and packages", path.display())),
-        }
+        self.maker.load_other(path)
     }
 }
 

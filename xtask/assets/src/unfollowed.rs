@@ -3,7 +3,8 @@
 //! them.
 
 use crate::make::Maker;
-use crate::problem::{Place, Problem};
+use crate::problem::Problem;
+use crate::script::quoted_after;
 use crate::sources::{self, Treatment};
 
 /// Calls whose first argument is the address of a script.
@@ -40,36 +41,17 @@ fn warning(maker: &Maker<'_>, path: &str, text: &str, offset: usize, address: &s
         }
         _ => "put it into a template, or its content into this file".to_owned(),
     };
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let place = Place {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    };
     let message = format!(
         "`{address}` is served under a name with a hash, which is not put in here; {instead}"
     );
-    Problem::at(&maker.shown(path), text, place, message).to_string()
+    Problem::at_offset(&maker.shown(path), text, offset, &message).to_string()
 }
 
 /// Relative addresses between quotes behind one of these words, each with its offset in bytes.
 fn written<'t>(text: &'t str, forms: &[&str]) -> Vec<(usize, &'t str)> {
-    let mut found = Vec::new();
-    for form in forms {
-        for (at, _) in text.match_indices(form) {
-            let from = at + form.len() + 1;
-            let Some(quote) = text[at + form.len()..].chars().next() else { continue };
-            if !"\"'`".contains(quote) {
-                continue;
-            }
-            let Some(length) = text[from..].find(quote) else { continue };
-            let address = &text[from..from + length];
-            if sources::is_relative(address) && !address.contains("${") {
-                found.push((from, address));
-            }
-        }
-    }
-    found
+    let ranges = forms.iter().flat_map(|form| quoted_after(text, form));
+    let addresses = ranges.map(|range| (range.start, &text[range]));
+    addresses.filter(|(_, it)| sources::is_relative(it) && !it.contains("${")).collect()
 }
 
 #[cfg(test)]

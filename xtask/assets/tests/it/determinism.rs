@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::compilers::compilers;
-use crate::dsl::{Answer, Project, mode, tree, write};
+use crate::dsl::{Answer, Project, mode, program, tree, write};
 
 /// Names, modes and bytes, directories included.
 fn all(dist: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
@@ -51,11 +51,8 @@ fn put<'s>(root: &Path, sources: impl Iterator<Item = &'s (String, Vec<u8>)>) {
 fn build(root: &Path, places: [&str; 4], prepare: impl FnOnce(&mut Command)) -> Command {
     let [source, output, state, library] = places;
     let _ = root;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
-    command.args(["build", "--source", source, "--output", output, "--state", state]);
+    let mut command = program(&["build"], [source, output, state], compilers());
     command.args(["--load-path", library]);
-    let (sass, esbuild) = compilers();
-    command.arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
     prepare(&mut command);
     command
 }

@@ -82,12 +82,8 @@ impl Project {
     }
 
     pub(crate) fn command(&self, action: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
-        command.args(action).current_dir(self.root()).stdin(Stdio::null()).env("NO_COLOR", "1");
-        command.args(["--source", "src", "--output", "dist", "--state", "state"]);
-        command.args(["--load-path", "lib"]);
-        let (sass, esbuild) = compilers();
-        command.arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
+        let mut command = program(action, ["src", "dist", "state"], compilers());
+        command.current_dir(self.root()).args(["--load-path", "lib"]);
         command
     }
 
@@ -189,6 +185,19 @@ impl Project {
         }
         assert!(count > 0, "no reference was looked at");
     }
+}
+
+/// The program on these places: sources, outputs, state; with these compilers.
+pub(crate) fn program(
+    action: &[&str],
+    [source, output, state]: [&str; 3],
+    (sass, esbuild): &(PathBuf, PathBuf),
+) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
+    command.args(action).stdin(Stdio::null()).env("NO_COLOR", "1");
+    command.args(["--source", source, "--output", output, "--state", state]);
+    command.arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
+    command
 }
 
 /// Builds a project with one more source, and compares what that became.

@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use crate::compilers::compilers;
-use crate::dsl::{Answer, Project, without_hashes, write};
+use crate::dsl::{Answer, Project, program, without_hashes, write};
 
 /// A build in any directory, of `src` there.
 fn build_in(root: &std::path::Path, output: &str) -> Answer {
-    let (sass, esbuild) = compilers();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
-    command.args(["build", "--source", "src", "--output", output, "--state", "state"]);
-    command.current_dir(root).arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
+    let mut command = program(&["build"], ["src", output, "state"], compilers());
+    command.current_dir(root);
     Answer::of(command, root)
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::compilers::compilers;
-use crate::dsl::{Answer, Entry, Project, Running};
+use crate::dsl::{Answer, Entry, Project, Running, program};
 
 /// Enough to write that a kill can come in between.
 fn large(project: &Project, round: usize) {
@@ -127,9 +126,9 @@ fn a_compiler_that_dies_leaves_the_last_good_output_and_its_last_words() {
         (sass.clone(), dying_esbuild, "esbuild"),
     ] {
         project.file("style.scss", format!("/* {words} */.a{{top:0}}"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_assets"));
-        command.args(["build", "--source", "src", "--output", "dist", "--state", "state"]);
-        command.current_dir(project.root()).arg("--sass").arg(sass).arg("--esbuild").arg(esbuild);
+        let compilers = (sass, esbuild);
+        let mut command = program(&["build"], ["src", "dist", "state"], &compilers);
+        command.current_dir(project.root());
         let answer = Answer::of(command, project.root());
         assert_eq!(answer.code, 1, "{}", answer.stderr);
         assert!(answer.stderr.contains(words), "{}", answer.stderr);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use fingerprint::sha256;
 
-use super::packages::hash_of;
+use super::packages::{get_once, hash_of};
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
 use crate::project::assets::SOURCE;
@@ -63,14 +63,11 @@ impl Modules {
 
     /// Installs what is not here; false in a dry run that would have to.
     pub(super) fn ready(&self, ctx: &Ctx) -> Result<bool> {
-        if self.is_here(ctx)? {
-            return Ok(true);
-        }
         let lock = self.directory.with_extension("lock");
-        let _lock = ctx.lock_file(&lock, "another download of packages")?;
-        if self.is_here(ctx)? {
-            return Ok(true);
-        }
+        get_once(ctx, &lock, &|| self.is_here(ctx), &|| self.install(ctx))
+    }
+
+    fn install(&self, ctx: &Ctx) -> Result<()> {
         if which::which("npm").is_err() {
             return Err(exit::missing(format!(
                 "{SOURCE}/package.json names packages, and npm is not here to get them; install \
@@ -78,11 +75,6 @@ impl Modules {
             )));
         }
         ctx.say(format_args!("getting the packages of {SOURCE}/package.json"));
-        self.install(ctx)?;
-        Ok(!ctx.dry_run)
-    }
-
-    fn install(&self, ctx: &Ctx) -> Result<()> {
         if self.directory.exists() {
             ctx.remove_state(&self.directory)?;
         }

@@ -143,17 +143,7 @@ impl Fetched {
 
     /// Gets it where it is not here; false in a dry run that would have to.
     fn ready(&self, ctx: &Ctx) -> Result<bool> {
-        if self.is_here(ctx)? {
-            return Ok(true);
-        }
-        let path = self.parent.join("lock");
-        let _lock = ctx.lock_file(&path, "another download of packages")?;
-        // Who had the lock may have got it.
-        if self.is_here(ctx)? {
-            return Ok(true);
-        }
-        self.fetch(ctx)?;
-        Ok(!ctx.dry_run)
+        get_once(ctx, &self.parent.join("lock"), &|| self.is_here(ctx), &|| self.fetch(ctx))
     }
 
     /// Downloads it, compares it with its integrity, and unpacks it.
@@ -213,6 +203,25 @@ impl Fetched {
         );
         Ok(archive)
     }
+}
+
+/// Gets what is not here, one process at a time; false in a dry run that would have to.
+pub(super) fn get_once(
+    ctx: &Ctx,
+    lock: &Path,
+    is_here: &dyn Fn() -> Result<bool>,
+    get: &dyn Fn() -> Result<()>,
+) -> Result<bool> {
+    if is_here()? {
+        return Ok(true);
+    }
+    let _lock = ctx.lock_file(lock, "another download of packages")?;
+    // The process that had the lock may have got it.
+    if is_here()? {
+        return Ok(true);
+    }
+    get()?;
+    Ok(!ctx.dry_run)
 }
 
 /// SHA-256 over what a directory holds; what has not changed is not read again.
