@@ -69,7 +69,7 @@ impl Content {
     }
 
     /// Where its bytes come from.
-    pub(crate) fn reader(&self) -> Result<Box<dyn Read + '_>> {
+    fn reader(&self) -> Result<Box<dyn Read + '_>> {
         Ok(match self {
             Content::Bytes(bytes) => Box::new(&bytes[..]),
             Content::File(path) => Box::new(

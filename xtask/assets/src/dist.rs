@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use brotlic::{BrotliEncoderOptions, CompressorWriter, Quality, WindowSize};
 use fingerprint::sha256;
 
 use crate::cli::Places;
@@ -19,15 +20,15 @@ use crate::{memory, parallel};
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// How hard brotli tries, of 11: three steps above would take ten times as long for a tenth less.
-const BROTLI_QUALITY: i32 = 7;
+const BROTLI_QUALITY: u8 = 9;
 const GZIP_LEVEL: u32 = 9;
 /// Source maps and files above this size, in bytes, are compressed less: a twentieth of the size is
 /// not worth the wait, and only developers fetch source maps.
 const LARGE: usize = 4 << 20;
-const BROTLI_QUALITY_OF_LARGE: i32 = 4;
+const BROTLI_QUALITY_OF_LARGE: u8 = 5;
 const GZIP_LEVEL_OF_LARGE: u32 = 6;
 /// A window of 4 MiB, the most that browsers take for granted.
-const BROTLI_WINDOW: i32 = 22;
+const BROTLI_WINDOW: u8 = 22;
 
 /// Kinds of files that are text inside; pictures and most fonts are compressed already.
 const COMPRESSIBLE: &[&str] = &[
@@ -184,14 +185,14 @@ fn is_compressible(name: &str) -> bool {
 
 /// The size before, and the smaller bytes.
 fn brotli(content: &Content, is_large: bool) -> Result<(usize, Vec<u8>)> {
-    let parameters = brotli::enc::BrotliEncoderParams {
-        quality: if is_large { BROTLI_QUALITY_OF_LARGE } else { BROTLI_QUALITY },
-        lgwin: BROTLI_WINDOW,
-        size_hint: content.size()?,
-        ..Default::default()
-    };
-    let mut small = Vec::new();
-    brotli::BrotliCompress(&mut content.reader()?, &mut small, &parameters)?;
+    let quality = if is_large { BROTLI_QUALITY_OF_LARGE } else { BROTLI_QUALITY };
+    let encoder = BrotliEncoderOptions::new()
+        .quality(Quality::new(quality)?)
+        .window_size(WindowSize::new(BROTLI_WINDOW)?)
+        .build()?;
+    let mut writer = CompressorWriter::with_encoder(encoder, Vec::new());
+    content.copy(&mut writer)?;
+    let small = writer.into_inner().map_err(brotlic::IntoInnerError::into_error)?;
     Ok((content.size()?, small))
 }
 

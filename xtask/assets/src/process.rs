@@ -81,11 +81,12 @@ fn command(program: &Path, arguments: &[&OsStr]) -> Command {
     command
 }
 
-/// A program without our environment: nothing in there may change what it makes.
+/// A program without our environment: nothing in there may change what it makes. esbuild, which is
+/// written in Go, ends with the build, and does not collect garbage before, as its command line.
 #[expect(clippy::disallowed_methods, reason = "xtask ends us and our children by its deadlines")]
 fn plain(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear();
+    command.env_clear().env("GOGC", "off");
     command
 }
 

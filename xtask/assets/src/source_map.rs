@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fingerprint::sha256;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 /// A map, its mappings still as they are written.
@@ -200,12 +201,11 @@ pub(crate) fn units(text: &str) -> usize {
 /// A text without the comment that names an older map of it; all else stays where it is.
 pub(crate) fn without_map(mut text: Vec<u8>) -> Vec<u8> {
     const NAME: &[u8] = b"sourceMappingURL=";
-    let mut at = 0;
-    while let Some(found) = text[at..].windows(NAME.len()).position(|it| it == NAME) {
-        let from = at + found;
-        at = from + NAME.len();
-        if [b"//# ", b"//@ ", b"/*# ", b"/*@ "].iter().any(|start| text[..from].ends_with(*start)) {
-            text[at - 1] = b' ';
+    let ends: Vec<usize> = memmem::find_iter(&text, NAME).map(|at| at + NAME.len()).collect();
+    for end in ends {
+        let before = &text[..end - NAME.len()];
+        if [b"//# ", b"//@ ", b"/*# ", b"/*@ "].iter().any(|start| before.ends_with(*start)) {
+            text[end - 1] = b' ';
         }
     }
     text

@@ -44,7 +44,13 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     if paths.is_empty() {
         return Ok(compiled);
     }
-    let mut sheets = sheets(maker, &paths, &mut compiled)?;
+    // It starts while the sheets are compiled.
+    let (sheets, esbuild) = std::thread::scope(|scope| {
+        let esbuild = scope.spawn(|| Esbuild::start(&maker.places.esbuild));
+        let sheets = sheets(maker, &paths, &mut compiled);
+        (sheets, esbuild.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let mut sheets = sheets?;
     for (path, sheet) in &mut sheets {
         follow(maker, path, sheet)?;
     }
@@ -56,8 +62,7 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
     let mut flags = vec!["--bundle".to_owned()];
     flags.extend(maker.target_flag());
     let mut host = Sheets { maker, sheets: &sheets };
-    let mut esbuild = Esbuild::start(&maker.places.esbuild)?;
-    let outcome = esbuild.build(&maker.request(&paths, flags), &mut host)?;
+    let outcome = esbuild?.build(&maker.request(&paths, flags), &mut host)?;
     maker.take(outcome, &paths, &mut compiled, &|message| host.locate(message))?;
     for sheet in sheets.values() {
         compiled.warnings.extend(sheet.warnings.iter().cloned());

@@ -74,7 +74,7 @@ fn compressed_files_hold_the_same_and_are_smaller() {
                 original
             }
             (original, "br") => {
-                brotli::BrotliDecompress(&mut &bytes[..], &mut whole).unwrap();
+                brotlic::DecompressorReader::new(&bytes[..]).read_to_end(&mut whole).unwrap();
                 original
             }
             _ => continue,
