@@ -163,7 +163,10 @@ services run in containers; elsewhere the Procfile runs on this machine.
 When a file is saved, the least that is right is done: a style sheet is built and swapped in the
 browser, other assets reload the page, sources compile and start their service again, a Dockerfile
 or what it copies builds the image, settings recreate what they concern. What does not compile is
-shown here and on the page, and the last good version serves.")]
+shown here and on the page, and the last good version serves.
+
+What makes the style sheets and scripts is compiled when it is first needed. The page does not wait
+for that: it comes first, and its style follows.")]
 pub(crate) struct Dev {
     /// Return as soon as the app is healthy and leave it running
     #[arg(short, long)]
@@ -171,6 +174,9 @@ pub(crate) struct Dev {
     /// Do nothing when a file changes
     #[arg(long)]
     pub(crate) no_watch: bool,
+    /// Leave the assets to whoever started this
+    #[arg(long, hide = true)]
+    pub(crate) no_assets: bool,
     /// Open the page in a browser once it answers
     #[arg(long)]
     pub(crate) open: bool,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use self::packages::Needs;
-use super::program::Program;
+use super::program::{Found, Program};
 use crate::cli;
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
@@ -105,6 +105,15 @@ pub(crate) fn update(ctx: &Ctx) -> Result<Option<Answer>> {
     Ok(Some(answer))
 }
 
+/// Whether a page may come before its assets, which then follow it: where they would keep it waiting.
+pub(crate) fn may_follow(ctx: &Ctx) -> Result<bool> {
+    let reason = if ctx.dry_run { None } else { slow(ctx)? };
+    if let Some(reason) = &reason {
+        ctx.say(format_args!("{reason}: the page comes first, and its style follows"));
+    }
+    Ok(reason.is_some())
+}
+
 /// Like [`update`], for who can do without: a development stack goes on with what there was.
 pub(crate) fn update_if_possible(ctx: &Ctx) -> Result<()> {
     match update(ctx) {
@@ -127,14 +136,27 @@ pub(crate) fn stale(ctx: &Ctx) -> Result<Option<String>> {
         return Ok(None);
     }
     let needs = Needs::load(ctx)?;
-    if let Some(missing) = needs.missing(ctx)? {
-        return Ok(Some(missing));
-    }
     let program = PIPELINE.find(ctx)?;
-    if !program.is_current() {
-        return Ok(Some("the asset pipeline is not compiled yet".into()));
+    match lacks(ctx, &needs, &program)? {
+        Some(missing) => Ok(Some(missing)),
+        None => why(ctx, &places(ctx, program.path, &needs)),
     }
-    why(ctx, &places(ctx, program.path, &needs))
+}
+
+/// Why making the outputs would take long: something has to be downloaded or compiled first.
+pub(crate) fn slow(ctx: &Ctx) -> Result<Option<String>> {
+    match ctx.root.join(SOURCE).is_dir() {
+        true => lacks(ctx, &Needs::load(ctx)?, &PIPELINE.find(ctx)?),
+        false => Ok(None),
+    }
+}
+
+fn lacks(ctx: &Ctx, needs: &Needs, program: &Found) -> Result<Option<String>> {
+    let compiled = || match program.is_current() {
+        true => None,
+        false => Some("the asset pipeline is not compiled yet".into()),
+    };
+    Ok(needs.missing(ctx)?.or_else(compiled))
 }
 
 fn why(ctx: &Ctx, places: &Places) -> Result<Option<String>> {

@@ -29,7 +29,7 @@ mod pages;
 mod processes;
 mod status_line;
 use containers::Containers;
-use follow::{Follower, Outage, Place};
+use follow::{Follower, LateAssets, Outage, Place};
 pub(crate) use host::{logs as host_logs, test as test_host};
 use live::Live;
 use status_line::StatusLine;
@@ -84,7 +84,10 @@ fn watch(ctx: &Ctx, flags: &Dev) -> Result<Option<Watch>> {
 fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     refuse_host(ctx)?;
     let watch = watch(ctx, flags)?;
-    let mut stage = start::prepare(ctx, ENVIRONMENT, flags.port)?;
+    let mut stage = match watch {
+        Some(_) => start::prepare_page(ctx, ENVIRONMENT, flags.port)?,
+        None => start::prepare(ctx, ENVIRONMENT, flags.port)?,
+    };
     let live = Live::start(stage.facts.environment.main_port())?;
     if watch.is_some() {
         stage.target.variables.push(live.variable());
@@ -103,14 +106,16 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
     }
     let (stage, outage) = (Arc::new(stage), Outage::default());
     let (workshop, over) = ctx.apart()?;
+    let late = LateAssets::of(stage.assets_follow, stage.facts.environment.main_port());
     let ended = std::thread::scope(|scope| {
         let (same, live, line) = (Arc::clone(&stage), &live, &line);
         let outage = &outage;
         if let Some(watch) = watch {
             scope.spawn(move || match Containers::new(&workshop, same) {
                 Ok(place) => {
-                    let place = Place::Containers(place);
-                    follow(&workshop, watch, place, (live, line), outage);
+                    let follower = Follower::new(&workshop, Place::Containers(place), (live, line));
+                    let follower = follower.with_late_assets(late);
+                    follow(&workshop, follower, watch, outage);
                 }
                 Err(error) => workshop.warn(format_args!("no file is watched: {error:#}")),
             });
@@ -134,8 +139,8 @@ fn in_containers(ctx: &Ctx, flags: &Dev) -> Result<()> {
 }
 
 /// Acts on changed files until it is over. That it can't is no reason to end what runs.
-fn follow(ctx: &Ctx, watch: Watch, place: Place<'_>, shown: (&Live, &StatusLine), outage: &Outage) {
-    if let Err(error) = Follower::new(ctx, place, shown).run(watch, outage)
+fn follow(ctx: &Ctx, follower: Follower<'_>, watch: Watch, outage: &Outage) {
+    if let Err(error) = follower.run(watch, outage)
         && !ctx.interrupted()
     {
         ctx.warn(format_args!("no file is watched any more: {error:#}; start `dev` again"));

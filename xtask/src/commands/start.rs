@@ -3,6 +3,7 @@
 //! Settings, images, ports, then compose, then the verdict; `dev` and `restart` share the steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,12 +11,13 @@ use fingerprint::{sha256, short};
 
 use super::env::{self, Facts};
 use super::image::build;
-use super::image::plan::Request;
+use super::image::plan::{Assets, Request};
 use super::ports::{self, Choice};
-use super::{dev, doctor, preflight, volumes};
+use super::{assets, dev, doctor, preflight, volumes};
 use crate::cli::{Cache, Start};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
+use crate::project::assets::OUTPUT;
 use crate::project::environment::MAIN_PORT;
 use crate::project::image::{Recipe, recipes};
 use crate::project::lock;
@@ -55,11 +57,14 @@ impl Start {
 
 /// Starts an environment and comes back when it is ready and answers.
 pub(crate) fn start(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
-    let stage = prepare(ctx, name, port)?;
+    let stage = prepare_page(ctx, name, port)?;
     bring_up(ctx, &stage)?;
     if !ctx.dry_run {
         volumes::warn(ctx, name, volumes::of(&containers(ctx, &stage.target.project)?));
         answers::announce_page(ctx, &stage)?;
+    }
+    if stage.assets_follow {
+        assets::update_if_possible(ctx)?;
     }
     Ok(stage)
 }
@@ -82,11 +87,18 @@ pub(crate) struct Stage {
     pub(crate) facts: Facts,
     pub(crate) stack: Stack,
     pub(crate) target: Target,
+    /// The assets are still to be made, once the page is there.
+    pub(crate) assets_follow: bool,
 }
 
 /// Brings settings and images up to date and looks at the ports.
 pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
-    prepare_again(ctx, name, port, None)
+    prepare_with(ctx, name, port, None, false)
+}
+
+/// The same for who makes the assets afterwards, where [`Stage::assets_follow`] says so.
+pub(crate) fn prepare_page(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
+    prepare_with(ctx, name, port, None, name == dev::ENVIRONMENT)
 }
 
 /// The same where it runs already. Images that would be built in the same way as `built` stay as
@@ -96,6 +108,16 @@ pub(crate) fn prepare_again(
     name: &str,
     port: Option<u16>,
     built: Option<&[Recipe]>,
+) -> Result<Stage> {
+    prepare_with(ctx, name, port, built, false)
+}
+
+fn prepare_with(
+    ctx: &Ctx,
+    name: &str,
+    port: Option<u16>,
+    built: Option<&[Recipe]>,
+    assets_may_follow: bool,
 ) -> Result<Stage> {
     let mut facts = env::load(ctx, name)?;
     if let Some(port) = port {
@@ -119,19 +141,25 @@ pub(crate) fn prepare_again(
     };
     let lock = lock::load(&ctx.root)?;
     let images = overlay::path(ctx, &facts);
-    if let Some(built) = built.filter(|_| images.exists())
-        && recipes(&facts.project, &stack, &facts.environment, &lock.epoch)? == built
-    {
+    let recipes = recipes(&facts.project, &stack, &facts.environment, &lock.epoch)?;
+    if built.is_some_and(|built| images.exists() && recipes == built) {
         overlay::renew(ctx, &images, &files)?;
         target.files.push(images);
-        return Ok(Stage { facts, stack, target });
+        return Ok(Stage { facts, stack, target, assets_follow: false });
     }
+    let output = Path::new(OUTPUT).join("manifest.json");
+    let no_image_holds_them = !recipes.iter().any(|recipe| recipe.is_made_of(&output));
+    let assets_follow = assets_may_follow && no_image_holds_them && assets::may_follow(ctx)?;
     let mut request = Request::new(facts, stack, lock);
-    request.needs_assets = name != dev::ENVIRONMENT;
+    request.assets = match name == dev::ENVIRONMENT {
+        _ if assets_follow => Assets::Later,
+        true => Assets::IfPossible,
+        false => Assets::Required,
+    };
     let plan = build::build(ctx, &mut request, Cache::Off)?;
     let Request { facts, stack, .. } = request;
     target.files.push(overlay::write(ctx, &facts, &stack, &plan, &files)?);
-    Ok(Stage { facts, stack, target })
+    Ok(Stage { facts, stack, target, assets_follow })
 }
 
 /// The environment's name on the engine, as far as it is the only checkout's.

@@ -119,7 +119,7 @@ pub(crate) fn request(ctx: &Ctx) -> Result<Option<Request>> {
     }
     // Its records are its own: the dev images are not what was tested here.
     request.facts.name = "test".into();
-    request.needs_assets = false;
+    request.assets = plan::Assets::IfPossible;
     request.only = names.into_iter().collect();
     Ok((!request.only.is_empty()).then_some(request))
 }

@@ -2,6 +2,7 @@
 //! is built from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -28,6 +29,25 @@ pub(crate) struct Recipe {
     pub(crate) externals: BTreeSet<String>,
     /// The paths of the context that its build reads, each with all below it.
     pub(crate) reads: BTreeSet<String>,
+}
+
+impl Recipe {
+    /// Whether a build would do something else if this file were another one.
+    pub(crate) fn is_made_of(&self, path: &Path) -> bool {
+        let Recipe { dockerfile, context, reads, .. } = self;
+        let ignore = format!("{dockerfile}.dockerignore");
+        if [dockerfile, &ignore].iter().any(|it| path == Path::new(it)) {
+            return true;
+        }
+        let inside = match context.as_str() {
+            "." => Ok(path),
+            context => path.strip_prefix(context),
+        };
+        inside.is_ok_and(|path| {
+            path == Path::new(".dockerignore")
+                || reads.iter().any(|read| read == "." || path.starts_with(read))
+        })
+    }
 }
 
 /// The build argument that carries the lock's epoch to Dockerfiles that declare it.

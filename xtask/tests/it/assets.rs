@@ -9,6 +9,11 @@ const INTEGRITY: &str = "sha512-C6GXIxQ2LOYWrde27xWbONavmybobxp+V6TY8BiBJw5M+yMN
 /// Of version 7.0.1.
 const OLDER: &str = "sha512-qj16bWnYs+9/ac29IgGjySg4R5qQTp1lXfm7ApFOZNVBYFY8RZ3f8+XQNDDLHeDtI3Ba7Jj4+LuPgz9v/fne2A==";
 
+/// The package as an `assets.toml` pins it.
+pub(crate) fn package() -> String {
+    PACKAGE.replace("INTEGRITY", INTEGRITY)
+}
+
 /// An app whose image holds what becomes of its assets.
 fn project() -> Project {
     let project = Project::with_stack();
@@ -208,7 +213,7 @@ fn without_npm_dev_goes_on_without_style_and_what_ships_does_not() {
     project
         .file("environments/prod/environment.toml", "")
         .file("docker/app/Dockerfile", "FROM base\nCOPY source.txt /\n")
-        .file("app/assets/assets.toml", PACKAGE.replace("INTEGRITY", INTEGRITY));
+        .file("app/assets/assets.toml", package());
     project.xtask(&["image", "build", "dev", "base"]).succeeds();
     std::fs::remove_dir_all(project.path(".stevedore/packages")).unwrap();
     project.mkdir("bin");

@@ -30,6 +30,7 @@ mod eb;
 mod elsewhere;
 mod faults;
 mod faulty;
+mod first_page;
 mod freshness;
 mod gates;
 mod histories;

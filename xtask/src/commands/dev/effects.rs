@@ -117,7 +117,7 @@ fn of_stack(path: &Path, stack: &Stack, recipes: &[Recipe]) -> Vec<Effect> {
     }
     let mut effects: Vec<Effect> = recipes
         .iter()
-        .filter(|recipe| is_read_by(path, recipe))
+        .filter(|recipe| recipe.is_made_of(path))
         .map(|recipe| Effect::Image(recipe.image.clone()))
         .collect();
     for (name, service) in &stack.services {
@@ -147,23 +147,6 @@ fn image_of(effect: &Effect) -> Option<&String> {
         Effect::Image(image) => Some(image),
         _ => None,
     }
-}
-
-/// Whether the build of an image would do something else.
-fn is_read_by(path: &Path, recipe: &Recipe) -> bool {
-    let Recipe { dockerfile, context, reads, .. } = recipe;
-    let ignore = format!("{dockerfile}.dockerignore");
-    if [dockerfile, &ignore].iter().any(|it| path == Path::new(it)) {
-        return true;
-    }
-    let inside = match context.as_str() {
-        "." => Ok(path),
-        context => path.strip_prefix(context),
-    };
-    inside.is_ok_and(|path| {
-        path == Path::new(".dockerignore")
-            || reads.iter().any(|read| read == "." || path.starts_with(read))
-    })
 }
 
 /// The files that call for something, for people: few by name, many by number.

@@ -81,6 +81,24 @@ pub(super) struct Follower<'f> {
     live: &'f Live,
     line: &'f StatusLine,
     owed: BTreeMap<Effect, Owed>,
+    late: Option<LateAssets>,
+}
+
+/// Assets that are made once the page is there.
+#[derive(Clone, Copy)]
+pub(super) struct LateAssets {
+    /// Where the page answers, if there is one.
+    port: Option<u16>,
+}
+
+impl LateAssets {
+    pub(super) fn of(assets_follow: bool, port: Option<u16>) -> Option<LateAssets> {
+        assets_follow.then_some(LateAssets { port })
+    }
+
+    fn are_due(self) -> bool {
+        self.port.is_none_or(pages::answers)
+    }
 }
 
 /// What does not work now.
@@ -98,7 +116,11 @@ impl<'f> Follower<'f> {
         place: Place<'f>,
         (live, line): (&'f Live, &'f StatusLine),
     ) -> Follower<'f> {
-        Follower { ctx, place, live, line, owed: BTreeMap::new() }
+        Follower { ctx, place, live, line, owed: BTreeMap::new(), late: None }
+    }
+
+    pub(super) fn with_late_assets(self, late: Option<LateAssets>) -> Follower<'f> {
+        Follower { late, ..self }
     }
 
     /// Follows what is saved until it is over. Where a source was something else for a moment while
@@ -115,6 +137,10 @@ impl<'f> Follower<'f> {
                 true if is_restless && !last.is_empty() => std::mem::take(&mut last),
                 true => {
                     last.clear();
+                    if self.late.is_some_and(LateAssets::are_due) {
+                        self.late = None;
+                        self.make_late_assets()?;
+                    }
                     continue;
                 }
                 false => {
@@ -129,6 +155,15 @@ impl<'f> Follower<'f> {
             outage.busy.store(false, Ordering::Relaxed);
             applied?;
         }
+        Ok(())
+    }
+
+    /// Where they cannot be made, that is said, and the page goes on without style.
+    fn make_late_assets(&self) -> Result<()> {
+        self.line.works("making the assets".into());
+        let news = pages::assets_if_possible(self.ctx)?;
+        self.line.works("ready".into());
+        news.tell(self.live);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::ENVIRONMENT;
-use super::follow::{Outage, Place};
+use super::follow::{Follower, LateAssets, Outage, Place};
 use super::live::Live;
 use super::processes::{Again, Processes, Requests};
 use super::status_line::StatusLine;
@@ -32,9 +32,13 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
     }
     let watch = super::watch(ctx, flags)?;
     let stage = procfile::prepare(ctx, ENVIRONMENT, flags.port, "")?;
-    assets::update_if_possible(ctx)?;
+    let assets_follow = (flags.detach || watch.is_some()) && assets::may_follow(ctx)?;
+    if !assets_follow && !flags.no_assets {
+        assets::update_if_possible(ctx)?;
+    }
     if flags.detach {
-        return detach(ctx, &stage, flags);
+        detach(ctx, &stage, flags)?;
+        return if assets_follow { assets::update_if_possible(ctx) } else { Ok(()) };
     }
     if ctx.dry_run {
         stage.show(ctx);
@@ -53,7 +57,10 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
     };
     let over = match watch {
         None => procfile::run_all(ctx, &stage, &mut |_| announce())?,
-        Some(watch) => follow(ctx, watch, &stage, &line, &mut announce)?,
+        Some(watch) => {
+            let late = LateAssets::of(assets_follow, stage.port);
+            follow(ctx, watch, (&stage, late), &line, &mut announce)?
+        }
     };
     // Nobody wanted the end, so it is a failure in any case.
     Err(procfile::failed(&over))
@@ -64,7 +71,7 @@ pub(super) fn dev(ctx: &Ctx, flags: &Dev) -> Result<()> {
 fn follow(
     ctx: &Ctx,
     watch: Watch,
-    stage: &Stage,
+    (stage, late): (&Stage, Option<LateAssets>),
     line: &StatusLine,
     announce: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Over> {
@@ -77,7 +84,8 @@ fn follow(
         scope.spawn(move || {
             let place = Box::new(Processes::new(&workshop, stage, requests));
             let (place, outage) = (Place::Processes(place), Outage::default());
-            super::follow(&workshop, watch, place, (live, line), &outage);
+            let follower = Follower::new(&workshop, place, (live, line)).with_late_assets(late);
+            super::follow(&workshop, follower, watch, &outage);
         });
         let mut stage = first;
         let result = loop {
@@ -118,7 +126,7 @@ fn detach(ctx: &Ctx, stage: &Stage, flags: &Dev) -> Result<()> {
     let cmd = ctx
         .sh
         .cmd(program)
-        .args(["dev", "--engine=host", "--no-watch", "--color=never"])
+        .args(["dev", "--engine=host", "--no-watch", "--no-assets", "--color=never"])
         .args(port);
     if ctx.skip(&cmd.to_string()) {
         return Ok(());

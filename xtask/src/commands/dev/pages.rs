@@ -56,8 +56,17 @@ impl News {
 
 /// Makes the assets anew.
 pub(super) fn assets(ctx: &Ctx) -> Result<News> {
+    news_of(ctx, |ctx| assets::update(ctx).map(drop))
+}
+
+/// The same for who can do without them.
+pub(super) fn assets_if_possible(ctx: &Ctx) -> Result<News> {
+    news_of(ctx, assets::update_if_possible)
+}
+
+fn news_of(ctx: &Ctx, update: impl Fn(&Ctx) -> Result<()>) -> Result<News> {
     let before = manifest(ctx);
-    assets::update(ctx)?;
+    update(ctx)?;
     Ok(difference(&before, &manifest(ctx)))
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use fingerprint::short;
 use fingerprint::stage::Moved;
 
-use super::plan::{self, Plan, Planned, Request};
+use super::plan::{self, Assets, Plan, Planned, Request};
 use super::{builder, external, last, leftovers, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::commands::assets;
@@ -45,9 +45,10 @@ struct Outcome {
 /// was built here.
 pub(crate) fn build(ctx: &Ctx, request: &mut Request, cache: Cache) -> Result<Plan> {
     share::check(request, cache)?;
-    match request.needs_assets {
-        true => drop(assets::update(ctx)?),
-        false => assets::update_if_possible(ctx)?,
+    match request.assets {
+        Assets::Required => drop(assets::update(ctx)?),
+        Assets::IfPossible => assets::update_if_possible(ctx)?,
+        Assets::Later => {}
     }
     request.stale_assets = if ctx.dry_run { assets::stale(ctx)? } else { None };
     let request = &*request;

@@ -30,6 +30,17 @@ pub(crate) const LABEL_CONTENT: &str = "dev.stevedore.content";
 /// How many images one question names; the client asks for one after the other.
 const REFERENCES: usize = 250;
 
+/// What becomes of the assets before images are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assets {
+    /// They are made, or nothing is built.
+    Required,
+    /// A development stack shows a page without style where they cannot be made.
+    IfPossible,
+    /// No image holds them, and the caller makes them afterwards.
+    Later,
+}
+
 /// What a plan is made for.
 pub(crate) struct Request {
     pub(crate) facts: Facts,
@@ -41,8 +52,7 @@ pub(crate) struct Request {
     pub(crate) paranoid: bool,
     /// Take an image for fresh only when its build was verified here.
     pub(crate) verified: bool,
-    /// Fail where the assets cannot be built; a development stack shows a page without style.
-    pub(crate) needs_assets: bool,
+    pub(crate) assets: Assets,
     /// Why a build would first make the assets anew, in a question or a dry run.
     pub(crate) stale_assets: Option<String>,
 }
@@ -70,7 +80,7 @@ impl Request {
             only: Vec::new(),
             paranoid: false,
             verified: false,
-            needs_assets: true,
+            assets: Assets::Required,
             stale_assets: None,
         }
     }

@@ -151,7 +151,7 @@ fn step<'c>(start: TrialStart<'c>, project: &str, overlay: PathBuf) -> Result<St
     target.files = [files, vec![overlay]].concat();
     // Only these are waited for.
     stack.services.retain(|name, _| only.is_empty() || only.contains(name));
-    Ok(Step { ctx, stage: Stage { facts, stack, target }, only, failure })
+    Ok(Step { ctx, stage: Stage { facts, stack, target, assets_follow: false }, only, failure })
 }
 
 /// Which image each service runs, and nothing that it would share with the real stack.
