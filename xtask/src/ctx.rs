@@ -20,8 +20,10 @@ use crate::{cli, exit};
 mod caller;
 mod child;
 mod files;
+mod resident;
 pub(crate) use child::{Answer, beside, detach};
 pub(crate) use files::Lock;
+pub(crate) use resident::Resident;
 
 /// Longest wait for a question to a tool that should answer at once.
 pub(crate) const QUESTION: Duration = Duration::from_secs(30);

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::supervise::group;
 
 /// How often an interrupt and new output are looked for; the end of a child is seen at once.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How long a child may take to end after Ctrl-C before it is killed.
 const GRACE: Duration = Duration::from_secs(30);
 /// Most that is kept of one stream, in bytes: no tool we ask has more to say.
@@ -258,7 +258,7 @@ fn signal(handle: &duct::Handle, signal: Signal) {
     }
 }
 
-fn cannot_start(shown: &str, error: &std::io::Error) -> anyhow::Error {
+pub(super) fn cannot_start(shown: &str, error: &std::io::Error) -> anyhow::Error {
     let program = shown.split(' ').next().unwrap_or(shown);
     if error.kind() == std::io::ErrorKind::NotFound {
         return exit::missing(format!(
@@ -268,7 +268,7 @@ fn cannot_start(shown: &str, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!("can't start `{shown}`: {error}")
 }
 
-fn text(file: &mut File) -> Result<String> {
+pub(super) fn text(file: &mut File) -> Result<String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(MOST).read_to_end(&mut bytes)?;

@@ -1,6 +1,7 @@
 //! The service that runs an environment: AWS, or the local Elastic Beanstalk. What it is asked goes
 //! by `aws`, what changes it by `eb`, but for the one change that `eb` cannot make.
 
+use std::cell::{RefCell, RefMut};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use serde_json::json;
 use xshell::Cmd;
 
 use crate::commands::{beanstalk, setup};
-use crate::ctx::{Ctx, LONG};
+use crate::ctx::{Ctx, LONG, Resident};
 use crate::exit;
 use crate::project::beanstalk::Target;
 use crate::release::deployment;
@@ -28,8 +29,17 @@ pub(crate) struct Service<'c> {
     /// In the directory that `eb` works in.
     workshop: Ctx,
     access: Access,
+    /// The AWS CLI that stays up, once there was a question.
+    aws: RefCell<Aws>,
     pub(crate) target: deployment::Target,
     pub(crate) local: bool,
+}
+
+enum Aws {
+    NotStarted,
+    StaysUp(Resident),
+    /// It cannot stay up: it is a script of somebody's, or version 2, which is not Python's.
+    StartsEachTime,
 }
 
 impl<'c> Service<'c> {
@@ -59,6 +69,7 @@ impl<'c> Service<'c> {
             ctx,
             workshop,
             access,
+            aws: RefCell::new(Aws::NotStarted),
             target: deployment::Target {
                 account: String::new(),
                 region,
@@ -101,9 +112,39 @@ impl<'c> Service<'c> {
 
     fn answer_within(&self, cmd: Cmd<'_>, deadline: Duration) -> Result<String> {
         let shown = cmd.to_string();
-        let answer = self.ctx.ask(cmd, deadline)?;
+        let mut aws = self.resident()?;
+        let answer = match &mut *aws {
+            Aws::StaysUp(resident) => {
+                let line = resident.ask(self.ctx, &shown, &aws::question(cmd)?, deadline);
+                if line.is_err() {
+                    *aws = Aws::NotStarted;
+                }
+                aws::parse_answer(&line?)?
+            }
+            _ => self.ctx.ask(cmd, deadline)?,
+        };
         let said = answer.stderr.trim().to_owned();
         answer.success(&shown).map_err(|error| explain(error, &said))
+    }
+
+    /// The AWS CLI, started where that is still to be done.
+    fn resident(&self) -> Result<RefMut<'_, Aws>> {
+        let mut aws = self.aws.borrow_mut();
+        if matches!(*aws, Aws::NotStarted) {
+            *aws = match aws::interpreter(&self.access.aws) {
+                None => Aws::StartsEachTime,
+                Some(interpreter) => {
+                    let cmd = aws::resident(&self.ctx.sh, &self.access, &interpreter);
+                    let mut resident = Resident::start(cmd)?;
+                    match resident.answer(self.ctx, ANSWER) {
+                        Ok(_) => Aws::StaysUp(resident),
+                        Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
+                        Err(_) => Aws::StartsEachTime,
+                    }
+                }
+            };
+        }
+        Ok(aws)
     }
 
     pub(crate) fn environment(&self) -> Result<Option<Environment>> {

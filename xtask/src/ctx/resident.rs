@@ -1,0 +1,111 @@
+//! A program that stays up and is asked one question after the other: each is a line, and so is
+//! its answer. For programs whose start takes longer than their answers.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use xshell::Cmd;
+
+use super::Ctx;
+use super::child::{TICK, cannot_start, text};
+use crate::exit;
+use crate::supervise::group;
+
+/// Ends with this value.
+pub(crate) struct Resident {
+    child: Child,
+    questions: ChildStdin,
+    answers: ChildStdout,
+    /// What it said that is not an answer.
+    stderr: File,
+    /// The begin of an answer that has not come as a whole.
+    rest: Vec<u8>,
+}
+
+impl Resident {
+    pub(crate) fn start(cmd: Cmd<'_>) -> Result<Resident> {
+        let shown = cmd.to_string();
+        let stderr = tempfile::tempfile().context("can't create a temporary file")?;
+        let mut command = Command::from(cmd);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
+        group::start_in_group(&mut command);
+        let mut child = command.spawn().map_err(|error| cannot_start(&shown, &error))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (questions, answers) = pipes.context("a child without its pipes")?;
+        Ok(Resident { child, questions, answers, stderr, rest: Vec::new() })
+    }
+
+    /// Asks a question, which is one line: the line that it answers. `shown` is the question as
+    /// people would ask it.
+    ///
+    /// # Errors
+    ///
+    /// Interrupted, no answer within `deadline`, or it has ended. Then it is not to be asked again.
+    pub(crate) fn ask(
+        &mut self,
+        ctx: &Ctx,
+        shown: &str,
+        question: &str,
+        deadline: Duration,
+    ) -> Result<String> {
+        if ctx.verbose {
+            ctx.say(format_args!("$ {shown}"));
+        }
+        let answer = match self.questions.write_all(format!("{question}\n").as_bytes()) {
+            Ok(()) => self.answer(ctx, deadline),
+            Err(_) => Err(self.ended()),
+        };
+        answer.map_err(|error| match exit::is_asked_for(&error) {
+            true => error,
+            false => error.context(format!("`{shown}` failed")),
+        })
+    }
+
+    /// The next line.
+    pub(crate) fn answer(&mut self, ctx: &Ctx, deadline: Duration) -> Result<String> {
+        let started = Instant::now();
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+        let mut block = [0; 16 << 10];
+        loop {
+            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if ctx.interrupt.load(Ordering::Relaxed) != 0 {
+                return Err(exit::interrupted());
+            }
+            if started.elapsed() > deadline {
+                bail!("it did not answer within {} s", deadline.as_secs());
+            }
+            match poll(&mut [PollFd::new(&self.answers, PollFlags::IN)], Some(&tick)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                ready => ready.context("can't wait for an answer")?,
+            };
+            match self.answers.read(&mut block)? {
+                0 => return Err(self.ended()),
+                count => self.rest.extend_from_slice(&block[..count]),
+            }
+        }
+    }
+
+    fn ended(&mut self) -> anyhow::Error {
+        let said = text(&mut self.stderr).unwrap_or_default();
+        let last = said.lines().last().unwrap_or("it said nothing").to_owned();
+        anyhow::anyhow!("it ended: {last}")
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
