@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod beanstalk;
+mod checks;
 mod deploy;
 mod image;
 mod procfile;
 mod release;
 pub(crate) use beanstalk::Beanstalk;
+pub(crate) use checks::{Check, Ci, Parity, Selftest, Test};
 pub(crate) use deploy::{Bundle, Deploy, Patience, Rehearse, Rollback};
 pub(crate) use image::{
     Cache, Image, ImageBuild, ImageDestroy, ImageInputs, ImageList, ImagePrune, ImagePull,
@@ -113,6 +115,8 @@ pub(crate) enum Command {
     Parity(Parity),
     /// Everything that must pass: check, the tool's own tests, test, parity
     Ci(Ci),
+    /// The tests of this tool itself, and how long each takes
+    Selftest(Selftest),
     /// Make a version of the whole stack: built from a commit, tested, recorded, tagged
     Release(Release),
     /// Take a release to the registry and the remote repository, or ENV's images to the registry
@@ -329,56 +333,6 @@ pub(crate) struct EnvName {
     /// The environment
     #[arg(value_name = "ENV", default_value = "dev")]
     pub(crate) environment: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-More gates stand under [gates.check] in environments/dev/environment.toml.")]
-pub(crate) struct Check {}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Differences that are meant stand as [[parity.allow]] in environment.toml, each with its reason. Any
-other one fails.")]
-pub(crate) struct Parity {
-    /// The one environment
-    #[arg(value_name = "ENV", default_value = "dev")]
-    pub(crate) one: String,
-    /// The other
-    #[arg(value_name = "ENV", default_value = "prod")]
-    pub(crate) other: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-tests     builds the `test` stage of every image that has one, which runs them
-settings  compares the variables that an image reads with those that compose gives it
-smoke     starts ENV's stack from its images, beside everything else, and waits for its health
-A pass counts for as long as image and gate are the same.")]
-pub(crate) struct Test {
-    /// The environment whose images are tried
-    #[arg(value_name = "ENV", default_value = "prod")]
-    pub(crate) environment: String,
-    /// Only these gates: tests, settings, smoke
-    #[arg(long, value_name = "GATE", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// Use this engine instead of the one that is found
-    #[arg(long, value_enum)]
-    pub(crate) engine: Option<Engine>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Where no engine runs and no init system would start one, ci starts one of its own with an empty data
-directory and ends it at the end, so that nothing left over can hide a missing step.")]
-pub(crate) struct Ci {
-    /// Run the random campaigns at their full sizes, and the benchmarks (an hour, not minutes)
-    #[arg(long)]
-    pub(crate) full: bool,
-    /// Run it on a clone as a machine meets it on another day: a stack.lock that fits no base, no
-    /// base at first, and the tests' clock in another year
-    #[arg(long)]
-    pub(crate) another_day: bool,
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ mod releases;
 mod restart;
 mod rollback;
 mod run;
+mod selftest;
 mod setup;
 mod shell;
 mod start;

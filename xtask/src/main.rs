@@ -89,6 +89,7 @@ fn dispatch(cli: cli::Cli) -> anyhow::Result<u8> {
         cli::Command::Parity(flags) => flags.run(&ctx).map(done),
         cli::Command::Test(flags) => flags.run(&ctx).map(done),
         cli::Command::Ci(flags) => flags.run(&ctx).map(done),
+        cli::Command::Selftest(flags) => flags.run(&ctx).map(done),
         cli::Command::Publish(flags) => flags.run(&ctx).map(done),
         cli::Command::Release(flags) => flags.run(&ctx).map(done),
         cli::Command::Bundle(flags) => flags.run(&ctx).map(done),

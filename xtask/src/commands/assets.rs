@@ -105,7 +105,7 @@ pub(crate) fn update(ctx: &Ctx) -> Result<Option<Answer>> {
     Ok(Some(answer))
 }
 
-/// Whether a page may come before its assets, which then follow it: where they would keep it waiting.
+/// Whether a page may come before its assets, because they would keep it waiting.
 pub(crate) fn may_follow(ctx: &Ctx) -> Result<bool> {
     let reason = if ctx.dry_run { None } else { slow(ctx)? };
     if let Some(reason) = &reason {

@@ -68,14 +68,14 @@ fn checks(ctx: &Ctx, flags: &Ci) -> Result<()> {
 }
 
 /// An engine with an empty data directory, which ends with the run.
-struct OwnEngine {
+pub(super) struct OwnEngine {
     directory: tempfile::TempDir,
     process: std::process::Child,
 }
 
 impl OwnEngine {
     /// `None` where an engine runs already: two of them disturb each other.
-    fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
+    pub(super) fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
         if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
             ctx.warn(format_args!(
                 "using the Docker engine {version} that runs here; what it holds can hide a \
@@ -116,7 +116,7 @@ impl OwnEngine {
         Ok(Some(engine))
     }
 
-    fn end(mut self, ctx: &Ctx) -> Result<()> {
+    pub(super) fn end(mut self, ctx: &Ctx) -> Result<()> {
         ctx.say("ci: ending the Docker engine");
         if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);

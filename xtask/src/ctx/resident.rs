@@ -1,19 +1,21 @@
-//! A program that stays up and is asked one question after the other: each is a line, and so is
-//! its answer. For programs whose start takes longer than their answers.
+//! A program that stays up and is asked one question after the other: each is a line of JSON, and so
+//! is its answer. For programs whose start takes longer than their answers.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
 use xshell::Cmd;
 
-use super::Ctx;
 use super::child::{TICK, cannot_start, text};
+use super::{Answer, Ctx};
 use crate::exit;
 use crate::supervise::group;
 
@@ -29,7 +31,8 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
-    pub(crate) fn start(cmd: Cmd<'_>) -> Result<Resident> {
+    /// Starts it, and waits until it says in a line that it is ready.
+    pub(crate) fn start(ctx: &Ctx, cmd: Cmd<'_>, deadline: Duration) -> Result<Resident> {
         let shown = cmd.to_string();
         let stderr = tempfile::tempfile().context("can't create a temporary file")?;
         let mut command = Command::from(cmd);
@@ -38,27 +41,27 @@ impl Resident {
         let mut child = command.spawn().map_err(|error| cannot_start(&shown, &error))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (questions, answers) = pipes.context("a child without its pipes")?;
-        Ok(Resident { child, questions, answers, stderr, rest: Vec::new() })
+        let mut resident = Resident { child, questions, answers, stderr, rest: Vec::new() };
+        resident.line(ctx, deadline)?;
+        Ok(resident)
     }
 
-    /// Asks a question, which is one line: the line that it answers. `shown` is the question as
-    /// people would ask it.
+    /// Asks what a command would: it is told the arguments as a list in JSON, and answers an object
+    /// with `code`, `stdout` and `stderr`.
     ///
     /// # Errors
     ///
     /// Interrupted, no answer within `deadline`, or it has ended. Then it is not to be asked again.
-    pub(crate) fn ask(
-        &mut self,
-        ctx: &Ctx,
-        shown: &str,
-        question: &str,
-        deadline: Duration,
-    ) -> Result<String> {
+    pub(crate) fn ask(&mut self, ctx: &Ctx, cmd: Cmd<'_>, deadline: Duration) -> Result<Answer> {
+        let shown = cmd.to_string();
         if ctx.verbose {
             ctx.say(format_args!("$ {shown}"));
         }
+        let command = Command::from(cmd);
+        let words = command.get_args().map(|word| word.to_str().context("it is not text"));
+        let question = serde_json::to_string(&words.collect::<Result<Vec<_>>>()?)?;
         let answer = match self.questions.write_all(format!("{question}\n").as_bytes()) {
-            Ok(()) => self.answer(ctx, deadline),
+            Ok(()) => self.line(ctx, deadline).and_then(|line| parse(&line)),
             Err(_) => Err(self.ended()),
         };
         answer.map_err(|error| match exit::is_asked_for(&error) {
@@ -68,7 +71,7 @@ impl Resident {
     }
 
     /// The next line.
-    pub(crate) fn answer(&mut self, ctx: &Ctx, deadline: Duration) -> Result<String> {
+    fn line(&mut self, ctx: &Ctx, deadline: Duration) -> Result<String> {
         let started = Instant::now();
         let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let mut block = [0; 16 << 10];
@@ -99,6 +102,19 @@ impl Resident {
         let last = said.lines().last().unwrap_or("it said nothing").to_owned();
         anyhow::anyhow!("it ended: {last}")
     }
+}
+
+fn parse(line: &str) -> Result<Answer> {
+    #[derive(Deserialize)]
+    struct Raw {
+        code: u8,
+        stdout: String,
+        stderr: String,
+    }
+    // The text may hold secrets, and is no part of the error.
+    let raw = serde_json::from_str(line).map_err(|_| anyhow::anyhow!("its answer is damaged"))?;
+    let Raw { code, stdout, stderr } = raw;
+    Ok(Answer { status: ExitStatus::from_raw(i32::from(code) << 8), stdout, stderr })
 }
 
 impl Drop for Resident {

@@ -7,16 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use xshell::{Cmd, Shell};
 
-use crate::ctx::Answer;
 use crate::secret::Secret;
 
 /// Which programs reach the service, and with what.
@@ -73,30 +70,9 @@ pub(crate) fn interpreter(aws: &Path) -> Option<PathBuf> {
     (path.is_absolute() && name.starts_with("python")).then(|| path.to_owned())
 }
 
-/// The AWS CLI as a program that stays up; its first line says that it is ready, and then it
-/// answers [`question`]s.
+/// The AWS CLI as a program that stays up: its first line says that it is ready.
 pub(crate) fn resident<'s>(sh: &'s Shell, access: &Access, interpreter: &Path) -> Cmd<'s> {
     access.surround(sh.cmd(interpreter)).args(["-c", include_str!("aws.py")])
-}
-
-/// A call of `aws` as the resident one is asked for it, in one line.
-pub(crate) fn question(cmd: Cmd<'_>) -> Result<String> {
-    let command = std::process::Command::from(cmd);
-    let words = command.get_args().map(|word| word.to_str().context("an argument is not text"));
-    Ok(serde_json::to_string(&words.collect::<Result<Vec<_>>>()?)?)
-}
-
-/// Reads what the resident one answers.
-pub(crate) fn parse_answer(line: &str) -> Result<Answer> {
-    #[derive(Deserialize)]
-    struct Raw {
-        code: u8,
-        stdout: String,
-        stderr: String,
-    }
-    let Raw { code, stdout, stderr } = parse(line)?;
-    let status = ExitStatus::from_raw(i32::from(code) << 8);
-    Ok(Answer { status, stdout, stderr })
 }
 
 fn aws<'s>(sh: &'s Shell, access: &Access) -> Cmd<'s> {

@@ -1,7 +1,9 @@
 //! cargo and rustc: this repository's own programs, and the installed toolchain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+use serde::Deserialize;
 use xshell::{Cmd, Shell, cmd};
 
 /// Compiles a program of this repository to where it lies beside the others. `manifest` is the
@@ -18,6 +20,71 @@ pub(crate) fn build_program<'s>(
         "cargo build --manifest-path {manifest} --package xtask --package {name} --bin {name}
          --target-dir {target} --profile {profile} --locked"
     )
+}
+
+/// Compiles the tests of the whole workspace; what it says on stdout is for [`parse_tests`].
+pub(crate) fn build_tests(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "cargo test --workspace --locked --no-run --message-format json-render-diagnostics")
+}
+
+/// A compiled target with tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    pub(crate) package: String,
+    pub(crate) target: String,
+    pub(crate) path: PathBuf,
+    /// The package's, in which its tests run.
+    pub(crate) directory: PathBuf,
+}
+
+/// Reads which executables with tests were compiled.
+pub(crate) fn parse_tests(stdout: &str) -> Result<Vec<Executable>> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        manifest_path: Option<PathBuf>,
+        target: Option<Target>,
+        profile: Option<Profile>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
+    }
+    let mut found = Vec::new();
+    for line in stdout.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).context("cargo's answer is damaged")?;
+        let Message { executable: Some(path), manifest_path: Some(manifest), .. } = message else {
+            continue;
+        };
+        let (Some(target), Some(Profile { test: true })) = (message.target, message.profile) else {
+            continue;
+        };
+        let directory = manifest.parent().context("a manifest without a folder")?.to_owned();
+        let package = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.push(Executable { package, target: target.name, path, directory });
+    }
+    Ok(found)
+}
+
+/// Lists the tests of an executable, a line each.
+pub(crate) fn list_tests<'s>(sh: &'s Shell, executable: &Path) -> Cmd<'s> {
+    cmd!(sh, "{executable} --list --format terse")
+}
+
+/// Runs one test, or all of them, as cargo would.
+pub(crate) fn run_tests<'s>(
+    sh: &'s Shell,
+    executable: &Path,
+    directory: &Path,
+    test: Option<&str>,
+) -> Cmd<'s> {
+    let only = test.map(|name| ["--exact", name]);
+    let only = only.iter().flatten();
+    cmd!(sh, "{executable} {only...}").env("CARGO_MANIFEST_DIR", directory)
 }
 
 /// The directory of the installed toolchain.

@@ -115,11 +115,11 @@ impl<'c> Service<'c> {
         let mut aws = self.resident()?;
         let answer = match &mut *aws {
             Aws::StaysUp(resident) => {
-                let line = resident.ask(self.ctx, &shown, &aws::question(cmd)?, deadline);
-                if line.is_err() {
+                let answer = resident.ask(self.ctx, cmd, deadline);
+                if answer.is_err() {
                     *aws = Aws::NotStarted;
                 }
-                aws::parse_answer(&line?)?
+                answer?
             }
             _ => self.ctx.ask(cmd, deadline)?,
         };
@@ -135,9 +135,8 @@ impl<'c> Service<'c> {
                 None => Aws::StartsEachTime,
                 Some(interpreter) => {
                     let cmd = aws::resident(&self.ctx.sh, &self.access, &interpreter);
-                    let mut resident = Resident::start(cmd)?;
-                    match resident.answer(self.ctx, ANSWER) {
-                        Ok(_) => Aws::StaysUp(resident),
+                    match Resident::start(self.ctx, cmd, ANSWER) {
+                        Ok(resident) => Aws::StaysUp(resident),
                         Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
                         Err(_) => Aws::StartsEachTime,
                     }
