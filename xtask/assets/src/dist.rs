@@ -20,7 +20,7 @@ use crate::{memory, parallel};
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// How hard brotli tries, of 11: three steps above would take ten times as long for a tenth less.
-const BROTLI_QUALITY: u8 = 9;
+const BROTLI_QUALITY: u8 = 7;
 const GZIP_LEVEL: u32 = 9;
 /// Source maps and files above this size, in bytes, are compressed less: a twentieth of the size is
 /// not worth the wait, and only developers fetch source maps.

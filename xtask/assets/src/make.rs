@@ -174,6 +174,11 @@ impl Maker<'_> {
         }
     }
 
+    /// Fails with [`Moved`] where a source is not as it was looked at, after somebody else read it.
+    pub(crate) fn require_unchanged(&self, path: &str) -> Result<()> {
+        read(self.places, self.look, path).map(drop)
+    }
+
     /// What esbuild is asked to make of these sources.
     pub(crate) fn request(&self, paths: &[&str], flags: Vec<String>) -> Request {
         let entry = |path: &&str| (self.entry_name(path), self.finder.path(path));

@@ -2,6 +2,7 @@
 //! them import is split off, so it exists once in a page. Classic scripts are minified one by one:
 //! what they declare belongs to all scripts of a page.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -109,6 +110,9 @@ fn extended(maker: &Maker<'_>) -> Option<Problem> {
 
 /// `debugger` on lines of its own: somebody forgot it.
 fn left_over(maker: &Maker<'_>, path: &str, text: &str) -> Vec<String> {
+    if !text.contains("debugger") {
+        return Vec::new();
+    }
     let is_left = |line: &str| line.trim().trim_end_matches(';') == "debugger";
     let lines = text.lines().enumerate().filter(|(_, line)| is_left(line));
     let warning = |(number, line): (usize, &str)| {
@@ -147,7 +151,10 @@ fn build(maker: &Maker<'_>, esbuild: &mut Esbuild, paths: &[&str], way: Way) -> 
         // One of a directory above would be another on another machine.
         false => "--tsconfig-raw={}".to_owned(),
     });
-    esbuild.build(&maker.request(paths, flags), &mut Scripts { maker })
+    let mut scripts = Scripts { maker, large: BTreeSet::new() };
+    let outcome = esbuild.build(&maker.request(paths, flags), &mut scripts)?;
+    scripts.large.iter().try_for_each(|source| maker.require_unchanged(source))?;
+    Ok(outcome)
 }
 
 /// A message of esbuild as a problem of a source, and whether that is ours.
@@ -179,9 +186,15 @@ fn unresolved_text(maker: &Maker<'_>, from: &Path, path: &str) -> String {
 const IS_A_SHEET: &str = "is a style sheet, which a script cannot import; let a page or another \
                           style sheet load it";
 
+/// esbuild takes a second for each 10 MB that are sent to it: a script of this size, in bytes, it
+/// reads itself.
+const LARGE: usize = 1 << 20;
+
 /// Answers what esbuild asks of scripts.
 struct Scripts<'s> {
     maker: &'s Maker<'s>,
+    /// The sources that esbuild reads itself.
+    large: BTreeSet<String>,
 }
 
 impl Scripts<'_> {
@@ -247,12 +260,15 @@ impl Host for Scripts<'_> {
         let finder = &self.maker.finder;
         if let Some(source) = finder.source(path) {
             let extension = source.rsplit_once('.').map_or("", |(_, extension)| extension);
-            let loader = match extension {
-                "json" => "json",
-                other => sources::loader(other).unwrap_or("text"),
-            };
+            let known = if extension == "json" { Some("json") } else { sources::loader(extension) };
             let text = self.maker.read(source).map_err(|error| format!("{error:#}"))?;
-            return Ok(Some(Text { text: without_map(text), loader }));
+            let size = text.len();
+            let (text, had_map) = without_map(text);
+            if size > LARGE && known.is_some() && !had_map {
+                self.large.insert(source.to_owned());
+                return Ok(None);
+            }
+            return Ok(Some(Text { text, loader: known.unwrap_or("text") }));
         }
         if path.extension().is_some_and(|it| it == "css") {
             return Err(format!("{} {IS_A_SHEET}", finder.shown(path)));

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use fingerprint::sha256;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// A map, its mappings still as they are written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -18,8 +19,9 @@ pub(crate) struct SourceMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source_root: Option<String>,
     pub(crate) sources: Vec<String>,
+    /// As they are written, quotes and all: they are most of a map, and rarely looked at.
     #[serde(default)]
-    pub(crate) sources_content: Vec<Option<String>>,
+    sources_content: Vec<Box<RawValue>>,
     #[serde(default)]
     names: Vec<String>,
     mappings: String,
@@ -62,11 +64,18 @@ impl SourceMap {
         Ok(serde_json::to_string(self)?)
     }
 
+    /// The text of a source; empty where the map does not have it.
+    pub(crate) fn content(&self, source: usize) -> String {
+        let raw = self.sources_content.get(source);
+        let text = raw.and_then(|raw| serde_json::from_str::<Option<String>>(raw.get()).ok());
+        text.flatten().unwrap_or_default()
+    }
+
     /// What it says, as one number.
     pub(crate) fn identity(&self) -> String {
         let mut text = format!("{:?}{:?}", self.sources, self.names);
-        let contents = self.sources_content.iter().flatten();
-        contents.for_each(|content| text += &sha256(content.as_bytes()));
+        let contents = self.sources_content.iter();
+        contents.for_each(|content| text += &sha256(content.get().as_bytes()));
         sha256((text + &self.mappings).as_bytes())
     }
 
@@ -198,17 +207,20 @@ pub(crate) fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// A text without the comment that names an older map of it; all else stays where it is.
-pub(crate) fn without_map(mut text: Vec<u8>) -> Vec<u8> {
+/// A text without the comment that names an older map of it, and whether it had one; all else stays
+/// where it is.
+pub(crate) fn without_map(mut text: Vec<u8>) -> (Vec<u8>, bool) {
     const NAME: &[u8] = b"sourceMappingURL=";
     let ends: Vec<usize> = memmem::find_iter(&text, NAME).map(|at| at + NAME.len()).collect();
+    let mut had_map = false;
     for end in ends {
         let before = &text[..end - NAME.len()];
         if [b"//# ", b"//@ ", b"/*# ", b"/*@ "].iter().any(|start| before.ends_with(*start)) {
             text[end - 1] = b' ';
+            had_map = true;
         }
     }
-    text
+    (text, had_map)
 }
 
 /// What stands for a path in the map that esbuild gets: it would read some signs as those of an

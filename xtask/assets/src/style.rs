@@ -74,7 +74,8 @@ pub(crate) fn all(maker: &Maker<'_>) -> Result<Compiled> {
 /// are meant from the whole sheet, or else from the file that they were written in.
 fn follow(maker: &Maker<'_>, path: &str, sheet: &mut Sheet) -> Result<()> {
     let Some(map) = &mut sheet.map else { return Ok(()) };
-    let addresses = css_text::urls(&sheet.css);
+    let mut addresses = css_text::urls(&sheet.css);
+    addresses.retain(|address| sources::is_relative(&sheet.css[address.clone()]));
     if addresses.is_empty() {
         return Ok(());
     }
@@ -300,7 +301,7 @@ impl Sheets<'_> {
 /// Where a place of the CSS (line from 1, column from 0) came from: file, its text, place.
 fn original(map: &SourceMap, line: usize, column: usize) -> Option<(PathBuf, String, Place)> {
     let found = map.lookup().ok()?.find(line.checked_sub(1)?, column)?;
-    let content = map.sources_content.get(found.source).cloned().flatten().unwrap_or_default();
+    let content = map.content(found.source);
     let text = content.lines().nth(found.line).unwrap_or_default();
     let place = Place { line: found.line + 1, column: characters(text, found.column) + 1 };
     Some((map.sources.get(found.source)?.into(), content, place))
@@ -335,7 +336,7 @@ impl Host for Sheets<'_> {
                     let map = source_map::inline(map).map_err(|error| format!("{error:#}"))?;
                     (sheet.css.clone() + &map).into_bytes()
                 }
-                None => source_map::without_map(sheet.css.clone().into_bytes()),
+                None => source_map::without_map(sheet.css.clone().into_bytes()).0,
             };
             return Ok(Some(Text { text, loader: "css" }));
         }

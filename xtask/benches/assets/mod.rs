@@ -94,6 +94,12 @@ pub(crate) fn measure(bench: &Bench) {
         theirs / ours,
         ours / theirs
     );
+    let src = Path::new(&compilers[1]).join("dart-sass/src");
+    let (dart, snapshot) = (src.join("dart"), src.join("sass.snapshot"));
+    let sass = [dart.to_str().unwrap(), snapshot.to_str().unwrap(), "--quiet", "--embed-sources"];
+    let sheet = ["--load-path", packages, "src/app.scss", "alone.css"];
+    let theirs = median(7, || run(&whole.root, &[&sass[..], &sheet].concat()));
+    row("complete Bootstrap from nothing, dart-sass alone", ours, theirs, "");
     let vite = vite(&gulp);
     let theirs = median(5, || {
         let _ = fs::remove_dir_all(vite.join("dist"));
@@ -108,7 +114,14 @@ pub(crate) fn measure(bench: &Bench) {
 
     let large = pipeline("large");
     write(&large.root.join("src/huge.js"), &huge_script());
-    alone("a script of 16 MB", 3, "≤ 4 s", || large.build_from_nothing());
+    let esbuild = [&compilers[3], "src/huge.js", "--bundle", "--format=esm", "--minify"];
+    let flags = ["--sourcemap=external", "--outdir=alone", "--log-level=error"];
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        theirs.push(run(&large.root, &[&esbuild[..], &flags].concat()));
+        ours.push(large.build_from_nothing());
+    }
+    row("a script of 16 MB, esbuild alone", middle(ours), middle(theirs), "≤ 4 s");
     let peak = |pipeline: &Pipeline<'_>| {
         for name in ["dist", "state"] {
             let _ = fs::remove_dir_all(pipeline.root.join(name));
