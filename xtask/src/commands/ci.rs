@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::gate::{self, Gates};
 use super::release::SHIPPED;
+use super::selftest::clock;
 use super::test::{self, Trial};
 use super::{check, doctor, parity, setup};
 use crate::cli::Ci;
@@ -22,6 +23,7 @@ const ENGINE_END: Duration = Duration::from_secs(60);
 
 impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let started = Instant::now();
         let mut declared = gate::declared(ctx, &Project::load(&ctx.root)?)?;
         if self.another_day {
             let faketime = another_day::FAKETIME.to_owned();
@@ -36,7 +38,13 @@ impl Ci {
         match engine {
             Some(engine) => passed.and(engine.end(ctx)),
             None => passed,
+        }?;
+        if !ctx.dry_run {
+            let budget = declared.budget_minutes.map(|minutes| format!(" (budget {minutes}:00)"));
+            let (took, budget) = (clock(started.elapsed()), budget.unwrap_or_default());
+            ctx.say(format_args!("ci: everything passed in {took}{budget}"));
         }
+        Ok(())
     }
 }
 
@@ -60,11 +68,7 @@ fn checks(ctx: &Ctx, flags: &Ci) -> Result<()> {
     }
     test::run(ctx, &mut gates, &Trial::of(SHIPPED))?;
     parity::gate(ctx, &mut gates, &project, SHIPPED)?;
-    gates.finish()?;
-    if !ctx.dry_run {
-        ctx.say("ci: everything passed");
-    }
-    Ok(())
+    gates.finish()
 }
 
 /// An engine with an empty data directory, which ends with the run.

@@ -57,7 +57,7 @@ pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine>
     match wanted {
         Some(Engine::Docker) => doctor::require_engine(ctx).map(|_| Engine::Docker),
         Some(Engine::Host) => Ok(Engine::Host),
-        None => Ok(match doctor::engine(ctx).problem() {
+        None => Ok(match doctor::engine_in_use(ctx).problem() {
             None => Engine::Docker,
             Some(_) if ctx.interrupted() => return Err(exit::interrupted()),
             Some(problem) => {

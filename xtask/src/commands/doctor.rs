@@ -28,6 +28,16 @@ pub(crate) enum Engine {
 
 /// Looks for an engine. Asks nothing but local programs.
 pub(crate) fn engine(ctx: &Ctx) -> Engine {
+    look(ctx, false)
+}
+
+/// The same for who uses it at once: plugins that were there are not looked for again. Each of them
+/// takes longer to start than the engine to answer.
+pub(crate) fn engine_in_use(ctx: &Ctx) -> Engine {
+    look(ctx, remembered(ctx).is_some_and(|it| it.had_plugins))
+}
+
+fn look(ctx: &Ctx, has_plugins: bool) -> Engine {
     let answer = match ctx.ask(docker::version(&ctx.sh), QUESTION) {
         Ok(answer) => answer,
         Err(error) if exit::code(&error) == exit::MISSING => return Engine::NoClient,
@@ -39,9 +49,9 @@ pub(crate) fn engine(ctx: &Ctx) -> Engine {
         let denied = words.contains("permission denied");
         return if denied { Engine::Denied } else { Engine::NoAnswer(words) };
     };
-    for (plugin, cmd) in
-        [("buildx", docker::buildx_version(&ctx.sh)), ("compose", compose::version(&ctx.sh))]
-    {
+    let plugins =
+        [("buildx", docker::buildx_version(&ctx.sh)), ("compose", compose::version(&ctx.sh))];
+    for (plugin, cmd) in plugins.into_iter().filter(|_| !has_plugins) {
         if !ctx.ask(cmd, QUESTION).is_ok_and(|answer| answer.status.success()) {
             return Engine::NoPlugin(plugin);
         }
@@ -72,13 +82,19 @@ impl Engine {
 struct Remembered {
     endpoint: String,
     platform: String,
+    #[serde(default)]
+    had_plugins: bool,
+}
+
+fn remembered(ctx: &Ctx) -> Option<Remembered> {
+    let text = std::fs::read(ctx.state().join("engine.json")).ok()?;
+    let remembered: Remembered = serde_json::from_slice(&text).ok()?;
+    (remembered.endpoint == ctx.docker_endpoint()).then_some(remembered)
 }
 
 /// The platform that the engine had when it was last asked.
 pub(crate) fn remembered_platform(ctx: &Ctx) -> Option<String> {
-    let text = std::fs::read(ctx.state().join("engine.json")).ok()?;
-    let remembered: Remembered = serde_json::from_slice(&text).ok()?;
-    (remembered.endpoint == ctx.docker_endpoint()).then_some(remembered.platform)
+    remembered(ctx).map(|remembered| remembered.platform)
 }
 
 /// Whether the engine still has the platform that is remembered of it: one question instead of all.
@@ -91,11 +107,12 @@ pub(crate) fn still_has(ctx: &Ctx, platform: &str) -> bool {
 
 /// The platform of an engine that is ready, or an error that says what to type.
 pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
-    match engine(ctx) {
+    match engine_in_use(ctx) {
         Engine::Ready { platform, .. } => {
-            if remembered_platform(ctx).as_ref() != Some(&platform) {
+            if !remembered(ctx).is_some_and(|it| it.had_plugins && it.platform == platform) {
                 let endpoint = ctx.docker_endpoint();
-                let remembered = Remembered { endpoint, platform: platform.clone() };
+                let remembered =
+                    Remembered { endpoint, platform: platform.clone(), had_plugins: true };
                 let text = serde_json::to_vec(&remembered)?;
                 ctx.remember(&ctx.state().join("engine.json"), &text);
             }

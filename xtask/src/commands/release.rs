@@ -133,7 +133,7 @@ fn try_out(
     mut problems: Vec<String>,
 ) -> Result<Tried> {
     let what = format!("{} can't be released", decision.version);
-    if let Some(engine) = doctor::engine(tree).problem() {
+    if let Some(engine) = doctor::engine_in_use(tree).problem() {
         problems.push(engine);
         let error = exit::problems(&what, &problems);
         return Err(exit::missing(format!("{error:#}")));

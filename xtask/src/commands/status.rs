@@ -37,7 +37,7 @@ impl Status {
                 host.port,
             );
         }
-        if let Some(problem) = doctor::engine(ctx).problem() {
+        if let Some(problem) = doctor::engine_in_use(ctx).problem() {
             if ctx.interrupted() {
                 return Err(exit::interrupted());
             }

@@ -1,5 +1,5 @@
-//! A program that stays up and is asked one question after the other: each is a line of JSON, and so
-//! is its answer. For programs whose start takes longer than their answers.
+//! A program that stays up and is asked one question after the other: each is a line of JSON, and
+//! so is its answer. For programs whose start takes longer than their answers.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

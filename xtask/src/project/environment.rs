@@ -42,6 +42,8 @@ pub(crate) struct Gates {
     pub(crate) full: BTreeMap<String, String>,
     /// Programs that these gates need -> the Debian package that `ci` gets them from.
     pub(crate) programs: BTreeMap<String, String>,
+    /// How long `ci` may take, in minutes; it is said at its end, and nothing fails for it.
+    pub(crate) budget_minutes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ Loading it takes most of the time of a question, and is done once here.
 import sys
 
 # Where we were started may have files of any name: none of them is a module.
-del sys.path[0]
+sys.path = [path for path in sys.path if path]
 
 import io  # noqa: E402
 import json  # noqa: E402

@@ -120,3 +120,9 @@ fn with_json_a_failed_command_ends_with_an_event_that_says_so() {
     let path = empty.path().display().to_string();
     last(&["--json", "-C", &path, "env", "show"], 2);
 }
+
+#[test]
+fn the_tests_of_the_tool_are_not_those_of_another_project() {
+    let answer = Project::new().xtask(&["selftest"]).exits(1);
+    answer.says("this is another project; its tests run with `cargo xtask test`");
+}

@@ -153,7 +153,7 @@ fn the_host_engine_prints_its_processes_in_order_also_before_the_first_start() {
     let detach = dry(&project, &[&dev[..], &["--detach"]].concat());
     assert_eq!(detach[0], "write environments/dev/.env");
     assert!(
-        detach[1].contains(" dev --engine=host --no-watch --color=never --port="),
+        detach[1].contains(" dev --engine=host --no-watch --no-assets --color=never --port="),
         "{detach:?}"
     );
     assert_eq!(detach.len(), 2);

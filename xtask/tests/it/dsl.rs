@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::another_day;
 
 /// Longest wait for anything; only a hang takes that long.
@@ -28,15 +30,13 @@ pub(crate) use engine;
 pub(crate) fn engine_answers(test: &str) -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
     static NOT_RUN: AtomicU32 = AtomicU32::new(0);
+    let is_required = std::env::var_os("STEVEDORE_REQUIRE_DOCKER").is_some();
     let answers = *ANSWERS.get_or_init(|| {
         let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
         cmd.is_ok_and(|output| output.status.success())
     });
     if !answers {
-        assert!(
-            std::env::var_os("STEVEDORE_REQUIRE_DOCKER").is_none(),
-            "no Docker engine answers, and this run requires one"
-        );
+        assert!(!is_required, "no Docker engine answers, and this run requires one");
         let count = NOT_RUN.fetch_add(1, Ordering::Relaxed) + 1;
         let name = std::thread::current().name().unwrap_or(test).to_owned();
         let line = format!(
@@ -336,15 +336,7 @@ impl Drop for Project {
         if !self.has_stack || !engine_answers("clean-up") {
             return;
         }
-        let environments = fs::read_dir(self.path("environments")).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            environments.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        for environment in names {
-            self.remove_containers(&environment);
-            // Of a second checkout.
-            self.remove_containers(&format!("{environment}-2"));
-        }
+        self.remove_containers();
         let lock = fs::read_to_string(self.path("docker/stack.lock")).unwrap_or_default();
         let shared = fs::read_to_string(repository().join("docker/stack.lock")).unwrap();
         if let Some(epoch) = lock.split('"').nth(1).filter(|_| lock != shared) {
@@ -359,24 +351,29 @@ impl Project {
     pub(crate) fn remove_images(&self) {
         let images = format!("reference={}/*", self.name);
         let list = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &images];
-        remove_all(&list, &["image", "rm", "--force"]);
+        remove_these(docker(&list).split_whitespace().collect(), &["image", "rm", "--force"]);
     }
 
-    fn remove_containers(&self, environment: &str) {
-        let filter = format!("label=com.docker.compose.project={}-{environment}", self.name);
-        for (list, remove) in [
-            (vec!["container", "ls", "--all"], vec!["container", "rm", "--force", "--volumes"]),
-            (vec!["volume", "ls"], vec!["volume", "rm", "--force"]),
-            (vec!["network", "ls"], vec!["network", "rm"]),
+    /// Those of every environment, in a second checkout too.
+    fn remove_containers(&self) {
+        const LABEL: &str = "com.docker.compose.project";
+        let ours = format!("{}-", self.name);
+        for (list, id, remove) in [
+            (&["container", "ls", "--all"][..], "ID", &["container", "rm", "--force", "-v"][..]),
+            (&["volume", "ls"], "Name", &["volume", "rm", "--force"]),
+            (&["network", "ls"], "ID", &["network", "rm"]),
         ] {
-            remove_all(&[list, vec!["--quiet", "--filter", &filter]].concat(), &remove);
+            let (filter, format) =
+                (format!("label={LABEL}"), format!("{{{{.Label \"{LABEL}\"}}}} {{{{.{id}}}}}"));
+            let found = docker(&[list, &["--filter", &filter, "--format", &format]].concat());
+            let is_ours = |line: &&str| line.starts_with(&ours);
+            let ids = found.lines().filter(is_ours).filter_map(|line| line.split(' ').nth(1));
+            remove_these(ids.collect(), remove);
         }
     }
 }
 
-fn remove_all(list: &[&str], remove: &[&str]) {
-    let found = docker(list);
-    let found: Vec<&str> = found.split_whitespace().collect();
+fn remove_these(found: Vec<&str>, remove: &[&str]) {
     if !found.is_empty() {
         let _ = Command::new("docker").args(remove).args(found).output();
     }
@@ -541,15 +538,19 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// A port of 127.0.0.1 that nobody has and that is given to one test only.
+/// A port of 127.0.0.1 that nobody has and that is given to one test only, of however many
+/// processes of tests.
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().unwrap();
+    static GIVEN: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
+    fs::create_dir_all(&directory).unwrap();
     loop {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        if !given.contains(&port) {
-            given.push(port);
+        let lock = fs::File::create(directory.join(port.to_string())).unwrap();
+        // Held until this process ends.
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            GIVEN.lock().unwrap().push(lock);
             return port;
         }
     }

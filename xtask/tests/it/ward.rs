@@ -173,6 +173,25 @@ impl Ward {
         self.shop.project.read("calls")
     }
 
+    /// Writes down each start of the AWS CLI: its interpreter is one that says so.
+    pub(crate) fn count_aws(&self) {
+        let (project, clients) = (&self.shop.project, self.clients());
+        let script = std::fs::read_to_string(clients.join("aws")).unwrap();
+        let (_, body) = script.split_once('\n').unwrap();
+        let (log, real) = (project.path("starts"), clients.join("python3"));
+        let python =
+            format!("#!/bin/sh\necho start >> {}\nexec {} \"$@\"\n", log.display(), real.display());
+        self.fake_client("python3", &python);
+        let interpreter = project.path("fake/python3");
+        self.fake_client("aws", &format!("#!{}\n{body}", interpreter.display()));
+    }
+
+    /// How often it was started since [`Ward::count_aws`], and the end of the counting.
+    pub(crate) fn aws_starts(&self) -> usize {
+        self.honest_clients();
+        self.shop.project.read("starts").lines().count()
+    }
+
     pub(crate) fn honest_clients(&self) {
         std::fs::remove_dir_all(self.shop.project.path("fake")).unwrap();
     }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sourcemap::SourceMap;
-
 use crate::compilers::compilers;
+use crate::read_map::SourceMap;
 
 /// Longest wait for anything; only a hang takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -148,7 +147,7 @@ impl Project {
     #[track_caller]
     pub(crate) fn map(&self, source: &str) -> SourceMap {
         let text = self.output(&format!("{}.map", self.name(source)));
-        SourceMap::from_slice(&text).unwrap()
+        SourceMap::read(&text)
     }
 
     /// Where the map leads from the place of a text in the output: source, line, text of the line.
@@ -160,11 +159,10 @@ impl Project {
         let column = at - text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let map = self.map(source);
         let column = text[at - column..at].encode_utf16().count();
-        let token = map.lookup_token(line as u32, column as u32).unwrap();
-        let content = map.get_source_contents(token.get_src_id()).unwrap();
-        let line = content.lines().nth(token.get_src_line() as usize).unwrap_or_default();
-        let name = token.get_source().unwrap().trim_start_matches('/').to_owned();
-        (name, token.get_src_line() + 1, line.trim().to_owned())
+        let origin = map.origin(line as u32, column as u32).unwrap();
+        let line = origin.content.lines().nth(origin.line as usize).unwrap_or_default();
+        let name = origin.source.trim_start_matches('/').to_owned();
+        (name, origin.line + 1, line.trim().to_owned())
     }
 
     /// Every hashed name in a text output names a file that is there.

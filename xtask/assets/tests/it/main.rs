@@ -19,6 +19,7 @@ mod manifest;
 mod maps;
 mod names;
 mod problems;
+mod read_map;
 mod root_files;
 mod scripts;
 mod styles;

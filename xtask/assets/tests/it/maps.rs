@@ -2,6 +2,7 @@
 
 use crate::compilers::{compilers, package};
 use crate::dsl::{Answer, Project};
+use crate::read_map::SourceMap;
 
 #[test]
 fn every_style_sheet_and_script_has_a_map_of_version_3_and_names_it() {
@@ -120,7 +121,7 @@ fn every_rule_of_bootstrap_leads_to_the_line_that_sass_names() {
     let read = |name: &str| std::fs::read(project.path(name)).unwrap();
     let theirs = (String::from_utf8(read("theirs.css")).unwrap(), read("theirs.css.map"));
     let ours = (project.text("app.scss"), project.map("app.scss"));
-    let theirs = origins(&theirs.0, &sourcemap::SourceMap::from_slice(&theirs.1).unwrap());
+    let theirs = origins(&theirs.0, &SourceMap::read(&theirs.1));
     let ours = origins(&ours.0, &ours.1);
     assert!(theirs.len() > 2_000, "{}", theirs.len());
     // esbuild joins neighbours that say the same, and drops rules that say nothing.
@@ -140,7 +141,7 @@ fn every_rule_of_bootstrap_leads_to_the_line_that_sass_names() {
 }
 
 /// Each rule of a sheet: its selector without blanks, the file and the line where it was written.
-fn origins(css: &str, map: &sourcemap::SourceMap) -> Vec<(String, String, u32)> {
+fn origins(css: &str, map: &SourceMap) -> Vec<(String, String, u32)> {
     let mut found = Vec::new();
     let (mut line, mut column, mut start) = (0u32, 0u32, None);
     let mut selector = String::new();
@@ -150,11 +151,11 @@ fn origins(css: &str, map: &sourcemap::SourceMap) -> Vec<(String, String, u32)> 
             '{' => {
                 let name = std::mem::take(&mut selector);
                 if let (Some((line, column)), false) = (start.take(), name.starts_with('@')) {
-                    let token = map.lookup_token(line, column).unwrap();
-                    let file = token.get_source().unwrap().rsplit('/').next().unwrap().to_owned();
+                    let origin = map.origin(line, column).unwrap();
+                    let file = origin.source.rsplit('/').next().unwrap().to_owned();
                     let name = name.replace('"', "").replace("::", ":").replace("(even)", "(2n)");
                     let name = if name == "100%" { "to".to_owned() } else { name };
-                    found.push((name, file, token.get_src_line()));
+                    found.push((name, file, origin.line));
                 }
             }
             '}' | ';' => {
@@ -228,9 +229,8 @@ fn places_of_a_bundle_lead_to_the_words_that_somebody_wrote() {
         let mut seen = 0;
         for (line, column, word) in places.iter().step_by(step) {
             // The few lines of esbuild itself come from nowhere.
-            let Some(token) = map.lookup_token(*line, *column) else { continue };
-            let content = map.get_source_contents(token.get_src_id()).unwrap();
-            let original = content.lines().nth(token.get_src_line() as usize).unwrap_or_default();
+            let Some(origin) = map.origin(*line, *column) else { continue };
+            let original = origin.content.lines().nth(origin.line as usize).unwrap_or_default();
             assert!(original.contains(word), "{name}: {word:?} is not in {original:?}");
             seen += 1;
         }

@@ -12,8 +12,9 @@ use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::aws::{Environment, Event};
 
-/// Between two looks.
+/// Between two looks: AWS counts questions, and the local service does not.
 const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_LOCAL: Duration = Duration::from_millis(300);
 /// For so long the service may not answer.
 const SILENCE: Duration = Duration::from_secs(180);
 
@@ -89,7 +90,7 @@ pub(crate) fn watch(
                 patience.timeout_minutes
             );
         }
-        ctx.pause(PAUSE)?;
+        ctx.pause(if service.local { PAUSE_LOCAL } else { PAUSE })?;
     }
 }
 

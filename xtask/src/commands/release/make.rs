@@ -112,7 +112,7 @@ fn collect_record(ctx: &Ctx, decision: &Decision, tried: &Tried) -> Result<Recor
 /// Program -> version, of those that decide something.
 pub(super) fn tools(ctx: &Ctx) -> Result<BTreeMap<String, String>> {
     let mut tools = BTreeMap::from([(STEVEDORE.to_owned(), stevedore())]);
-    if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
+    if let doctor::Engine::Ready { version, .. } = doctor::engine_in_use(ctx) {
         tools.insert("docker".into(), version);
     }
     for (name, cmd) in [
