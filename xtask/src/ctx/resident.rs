@@ -125,3 +125,69 @@ impl Drop for Resident {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// A session in a project of its own.
+    fn session() -> (tempfile::TempDir, Ctx) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["docker", "environments"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let global = cli::Global {
+            directory: Some(directory.path().to_owned()),
+            dry_run: false,
+            json: false,
+            yes: false,
+            verbose: false,
+            quiet: true,
+            color: cli::Color::Never,
+        };
+        let ctx = Ctx::new(&global).unwrap();
+        (directory, ctx)
+    }
+
+    fn start(ctx: &Ctx, script: &str) -> Result<Resident> {
+        Resident::start(ctx, ctx.sh.cmd("python3").args(["-c", script]), DEADLINE)
+    }
+
+    const ECHO: &str = "
+import json, sys
+print('ready', flush=True)
+for line in sys.stdin:
+    words = json.loads(line)
+    if words[0] == 'end':
+        sys.exit('nothing more to say')
+    print(json.dumps({'code': len(words), 'stdout': words[0] * 100000, 'stderr': ''}), flush=True)
+";
+
+    #[test]
+    fn it_answers_one_question_after_the_other_until_it_ends() {
+        let (_directory, ctx) = session();
+        let mut resident = start(&ctx, ECHO).unwrap();
+        let mut ask = |words: &[&str]| resident.ask(&ctx, ctx.sh.cmd("aws").args(words), DEADLINE);
+        for word in ["é", "with \"quotes\"\nand lines", "c"] {
+            let answer = ask(&[word, "more"]).unwrap();
+            assert_eq!((answer.status.code(), answer.stdout), (Some(2), word.repeat(100_000)));
+        }
+        let error = format!("{:#}", ask(&["end"]).unwrap_err());
+        assert_eq!(error, "`aws end` failed: it ended: nothing more to say");
+        assert!(ask(&["a"]).is_err());
+    }
+
+    #[test]
+    fn one_that_cannot_start_or_says_nothing_is_an_error() {
+        let (_directory, ctx) = session();
+        let error = start(&ctx, "import no_such_module").map(drop).unwrap_err();
+        assert!(error.to_string().contains("No module named 'no_such_module'"), "{error}");
+        let silent = "import sys\nprint('ready', flush=True)\nsys.stdin.read()";
+        let mut resident = start(&ctx, silent).unwrap();
+        let error = resident.ask(&ctx, ctx.sh.cmd("aws"), Duration::ZERO).map(drop).unwrap_err();
+        assert_eq!(format!("{error:#}"), "`aws` failed: it did not answer within 0 s");
+    }
+}
