@@ -26,16 +26,12 @@ fn listen(ward: &mut Ward) {
         let script = format!("echo \"{program} $*\" >> '{log}'\nexec \"$real\" \"$@\"");
         ward.shop.project.fake(program, &script);
     }
-    for program in ["eb", "aws"] {
-        let real = ward.clients().join(program).display().to_string();
-        let script = format!(
-            "#!/bin/sh\necho \"{program} $*\" >> '{log}'\n\
-             for kill in '{place}'/kill-*; do\n\
-             case \"$*\" in *\"${{kill#*kill-}}\"*) rm \"$kill\"; kill -KILL $PPID; exit 1 ;; esac\n\
-             done\nexec '{real}' \"$@\"\n"
-        );
-        ward.fake_client(program, &script);
-    }
+    ward.fake_clients(&format!(
+        "echo \"NAME $*\" >> '{log}'\n\
+         for kill in '{place}'/kill-*; do\n\
+         case \"$*\" in *\"${{kill#*kill-}}\"*) rm \"$kill\"; kill -KILL $PPID; exit 1 ;; esac\n\
+         done\nexec 'REAL' \"$@\""
+    ));
     ward.find_clients();
 }
 
@@ -122,13 +118,13 @@ fn a_secret_on_its_way_to_production_and_back_is_told_to_nobody() {
     assert_eq!(ward.page("prod"), format!("200 1.1.0 {OTHER} two"));
 
     // A service that says the parameters back in its refusal.
-    let real = std::fs::read_to_string(ward.shop.project.path("fake/aws")).unwrap();
+    let real = std::fs::read_to_string(ward.shop.project.path("fake/python3")).unwrap();
     let echo = "*update-environment*) cat >&2; exit 1 ;; esac\n";
     let echo = format!("#!/bin/sh\ncase \"$*\" in {echo}{}", real.trim_start_matches("#!/bin/sh"));
     secrets(&ward, TOKEN);
-    ward.fake_client("aws", &echo);
+    ward.fake_client("python3", &echo);
     run(&ward, &deploy("1.1.0"), 1);
-    ward.fake_client("aws", &real);
+    ward.fake_client("python3", &real);
 
     run(&ward, &deploy("1.2.0"), 1);
     run(&ward, &["rollback", "--yes", "--settle", "6"], 0);

@@ -112,13 +112,8 @@ impl Killer {
     /// Beside the clients of Elastic Beanstalk too, which are not where the other programs are.
     pub(crate) fn at_ward(ward: &mut Ward) -> Killer {
         let killer = Killer::beside(&mut ward.shop.project);
-        let (place, clients) = (killer.place.display(), ward.clients());
-        for program in ["eb", "aws"] {
-            let real = clients.join(program).display().to_string();
-            let script =
-                format!("#!/bin/sh\nexec bash '{place}/killer' '{real}' '{place}' \"$@\"\n");
-            ward.fake_client(program, &script);
-        }
+        let place = killer.place.display();
+        ward.fake_clients(&format!("exec bash '{place}/killer' 'REAL' '{place}' \"$@\""));
         ward.find_clients();
         killer
     }

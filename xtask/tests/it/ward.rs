@@ -156,15 +156,28 @@ impl Ward {
         self.shop.project.file(&path, script).mode(&path, 0o755);
     }
 
-    /// Writes down every call of the clients.
+    /// Puts a script before each call of `eb`, and of `aws` that stands for itself: those that
+    /// change something. The `aws` that stays up and is asked is the real one. `NAME` and `REAL` in
+    /// the script are the client and where it is.
+    pub(crate) fn fake_clients(&self, script: &str) {
+        let script = |name: &str| {
+            let real = self.clients().join(name).display().to_string();
+            script.replace("NAME", name).replace("REAL", &real)
+        };
+        self.fake_client("eb", &format!("#!/bin/sh\n{}\n", script("eb")));
+        // An `aws` that stays up is its interpreter and a script of ours; else the first word is the
+        // file of `aws` itself.
+        let python = self.clients().join("python3").display().to_string();
+        let stays = format!("[ \"$1\" = -c ] && exec '{python}' \"$@\"");
+        self.fake_client("python3", &format!("#!/bin/sh\n{stays}\nshift\n{}\n", script("aws")));
+        let interpreter = self.shop.project.path("fake/python3");
+        self.fake_client("aws", &format!("#!{}\n", interpreter.display()));
+    }
+
+    /// Writes down every call of the clients that changes something.
     pub(crate) fn log_clients(&self) {
-        let log = self.shop.project.path("calls");
-        for name in ["eb", "aws"] {
-            let real = self.clients().join(name);
-            let (log, real) = (log.display(), real.display());
-            let script = format!("#!/bin/sh\necho \"{name} $*\" >> {log}\nexec {real} \"$@\"\n");
-            self.fake_client(name, &script);
-        }
+        let log = self.shop.project.path("calls").display().to_string();
+        self.fake_clients(&format!("echo \"NAME $*\" >> '{log}'\nexec 'REAL' \"$@\""));
     }
 
     /// What [`Ward::log_clients`] wrote, and the end of it.
