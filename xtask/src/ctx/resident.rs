@@ -26,7 +26,7 @@ pub(crate) struct Resident {
     answers: ChildStdout,
     /// What it said that is not an answer.
     stderr: File,
-    /// The begin of an answer that has not come as a whole.
+    /// The part of the next answer that has come so far.
     rest: Vec<u8>,
 }
 
