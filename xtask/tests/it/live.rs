@@ -17,7 +17,10 @@ pub(crate) fn follows_saves(project: &Project, port: u16) {
     let mut page = Page::open(&chromium, "about:blank");
     page.visit(&format!("http://127.0.0.1:{port}/"));
     // On a first day the page comes before its style, which follows by itself.
-    page.until("document.styleSheets.length === 1 && document.readyState === 'complete'");
+    page.until(
+        "document.styleSheets.length === 1 && document.readyState === 'complete' \
+         && document.querySelector('.btn-primary') !== null",
+    );
     let edit = |path: &str, from: &str, to: &str| {
         let text = project.read(path);
         assert!(text.contains(from), "{from:?} is not in {path}");
