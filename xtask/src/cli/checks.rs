@@ -66,10 +66,6 @@ pub(crate) struct Selftest {
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// How many run at a time (default: two more than there are processors)
-    #[arg(short, long, value_name = "NUMBER", value_parser = at_least_one)]
-    pub(crate) jobs: Option<usize>,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be 1 or more".into())
+    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
 }

@@ -105,9 +105,13 @@ pub(crate) fn update(ctx: &Ctx) -> Result<Option<Answer>> {
     Ok(Some(answer))
 }
 
-/// Whether a page may come before its assets, because they would keep it waiting.
+/// Whether a page may come before its assets: where something has to be downloaded or compiled for
+/// them, the page does not wait.
 pub(crate) fn may_follow(ctx: &Ctx) -> Result<bool> {
-    let reason = if ctx.dry_run { None } else { slow(ctx)? };
+    if ctx.dry_run || !ctx.root.join(SOURCE).is_dir() {
+        return Ok(false);
+    }
+    let reason = lacks(ctx, &Needs::load(ctx)?, &PIPELINE.find(ctx)?)?;
     if let Some(reason) = &reason {
         ctx.say(format_args!("{reason}: the page comes first, and its style follows"));
     }
@@ -143,14 +147,7 @@ pub(crate) fn stale(ctx: &Ctx) -> Result<Option<String>> {
     }
 }
 
-/// Why making the outputs would take long: something has to be downloaded or compiled first.
-pub(crate) fn slow(ctx: &Ctx) -> Result<Option<String>> {
-    match ctx.root.join(SOURCE).is_dir() {
-        true => lacks(ctx, &Needs::load(ctx)?, &PIPELINE.find(ctx)?),
-        false => Ok(None),
-    }
-}
-
+/// What has to be downloaded or compiled before any output can be made.
 fn lacks(ctx: &Ctx, needs: &Needs, program: &Found) -> Result<Option<String>> {
     let compiled = || match program.is_current() {
         true => None,

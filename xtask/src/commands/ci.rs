@@ -1,5 +1,6 @@
 //! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,22 +30,32 @@ impl Ci {
             let faketime = another_day::FAKETIME.to_owned();
             declared.programs.insert(faketime.clone(), faketime);
         }
-        setup::install(ctx, &declared.programs)?;
-        let engine = OwnEngine::start(ctx)?;
-        let passed = match self.another_day {
+        with_engine(ctx, &declared.programs, || match self.another_day {
             true => another_day::clone(ctx).and_then(|clone| checks(&clone.ctx, &self)),
             false => checks(ctx, &self),
-        };
-        match engine {
-            Some(engine) => passed.and(engine.end(ctx)),
-            None => passed,
-        }?;
+        })?;
         if !ctx.dry_run {
             let budget = declared.budget_minutes.map(|minutes| format!(" (budget {minutes}:00)"));
             let (took, budget) = (clock(started.elapsed()), budget.unwrap_or_default());
             ctx.say(format_args!("ci: everything passed in {took}{budget}"));
         }
         Ok(())
+    }
+}
+
+/// Does something with an engine: the one that runs here, or one of our own that ends afterwards.
+/// Installs before what is missing for that, and these programs, each with its Debian package.
+pub(super) fn with_engine(
+    ctx: &Ctx,
+    programs: &BTreeMap<String, String>,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    setup::install(ctx, programs)?;
+    let engine = OwnEngine::start(ctx)?;
+    let done = work();
+    match engine {
+        Some(engine) => done.and(engine.end(ctx)),
+        None => done,
     }
 }
 
@@ -72,14 +83,14 @@ fn checks(ctx: &Ctx, flags: &Ci) -> Result<()> {
 }
 
 /// An engine with an empty data directory, which ends with the run.
-pub(super) struct OwnEngine {
+struct OwnEngine {
     directory: tempfile::TempDir,
     process: std::process::Child,
 }
 
 impl OwnEngine {
     /// `None` where an engine runs already: two of them disturb each other.
-    pub(super) fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
+    fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
         if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
             ctx.warn(format_args!(
                 "using the Docker engine {version} that runs here; what it holds can hide a \
@@ -120,7 +131,7 @@ impl OwnEngine {
         Ok(Some(engine))
     }
 
-    pub(super) fn end(mut self, ctx: &Ctx) -> Result<()> {
+    fn end(mut self, ctx: &Ctx) -> Result<()> {
         ctx.say("ci: ending the Docker engine");
         if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);

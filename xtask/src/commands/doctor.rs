@@ -31,8 +31,8 @@ pub(crate) fn engine(ctx: &Ctx) -> Engine {
     look(ctx, false)
 }
 
-/// The same for who uses it at once: plugins that were there are not looked for again. Each of them
-/// takes longer to start than the engine to answer.
+/// Like [`engine`], for a command that uses the engine at once: plugins that were there are not
+/// looked for again, since each takes longer to start than the engine takes to answer.
 pub(crate) fn engine_in_use(ctx: &Ctx) -> Engine {
     look(ctx, remembered(ctx).is_some_and(|it| it.had_plugins))
 }
@@ -107,9 +107,10 @@ pub(crate) fn still_has(ctx: &Ctx, platform: &str) -> bool {
 
 /// The platform of an engine that is ready, or an error that says what to type.
 pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
-    match engine_in_use(ctx) {
+    let known = remembered(ctx);
+    match look(ctx, known.as_ref().is_some_and(|it| it.had_plugins)) {
         Engine::Ready { platform, .. } => {
-            if !remembered(ctx).is_some_and(|it| it.had_plugins && it.platform == platform) {
+            if !known.is_some_and(|it| it.had_plugins && it.platform == platform) {
                 let endpoint = ctx.docker_endpoint();
                 let remembered =
                     Remembered { endpoint, platform: platform.clone(), had_plugins: true };

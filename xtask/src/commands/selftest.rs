@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{ci, doctor, gate, setup};
+use super::{ci, doctor, gate};
 use crate::cli::Selftest;
 use crate::ctx::{Answer, Ctx, LONG};
 use crate::exit;
@@ -32,19 +32,11 @@ impl Selftest {
             "the tests of the tool are in its own repository, and this is another project; its \
              tests run with `cargo xtask test`"
         );
-        let engine = match doctor::engine(ctx) {
-            doctor::Engine::Ready { .. } => None,
-            _ => {
-                let declared = gate::declared(ctx, &Project::load(&ctx.root)?)?;
-                setup::install(ctx, &declared.programs)?;
-                ci::OwnEngine::start(ctx)?
-            }
-        };
-        let passed = self.tests(ctx);
-        match engine {
-            Some(engine) => passed.and(engine.end(ctx)),
-            None => passed,
+        if doctor::engine(ctx).problem().is_none() {
+            return self.tests(ctx);
         }
+        let declared = gate::declared(ctx, &Project::load(&ctx.root)?)?;
+        ci::with_engine(ctx, &declared.programs, || self.tests(ctx))
     }
 
     fn tests(&self, ctx: &Ctx) -> Result<()> {
@@ -71,7 +63,7 @@ impl Selftest {
             clock(started.elapsed())
         ));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = self.jobs.unwrap_or(processors + MORE);
+        let at_once = self.jobs.map_or(processors + MORE, usize::from);
         let results = run_all(ctx, &jobs, at_once)?;
         report(ctx, &results, started.elapsed())
     }
@@ -89,10 +81,10 @@ struct Job {
 impl Job {
     fn name(&self) -> String {
         let Executable { package, target, .. } = &self.executable;
-        let owner = if package == target { package.clone() } else { format!("{package} {target}") };
         match &self.test {
             Some(test) => format!("{package} {test}"),
-            None => owner,
+            None if package == target => package.clone(),
+            None => format!("{package} {target}"),
         }
     }
 

@@ -96,7 +96,8 @@ pub(crate) fn prepare(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage>
     prepare_with(ctx, name, port, None, false)
 }
 
-/// The same for who makes the assets afterwards, where [`Stage::assets_follow`] says so.
+/// Like [`prepare`], for a caller that makes the assets afterwards if [`Stage::assets_follow`] says
+/// so.
 pub(crate) fn prepare_page(ctx: &Ctx, name: &str, port: Option<u16>) -> Result<Stage> {
     prepare_with(ctx, name, port, None, name == dev::ENVIRONMENT)
 }

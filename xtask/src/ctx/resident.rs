@@ -74,12 +74,14 @@ impl Resident {
     fn line(&mut self, ctx: &Ctx, deadline: Duration) -> Result<String> {
         let started = Instant::now();
         let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
-        let mut block = [0; 16 << 10];
+        let (mut block, mut searched) = ([0; 16 << 10], 0);
         loop {
-            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+            let found = self.rest[searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = found.map(|at| searched + at) {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
+            searched = self.rest.len();
             if ctx.interrupt.load(Ordering::Relaxed) != 0 {
                 return Err(exit::interrupted());
             }
@@ -111,7 +113,7 @@ fn parse(line: &str) -> Result<Answer> {
         stdout: String,
         stderr: String,
     }
-    // The text may hold secrets, and is no part of the error.
+    // The text may hold secrets, so the error does not repeat it.
     let raw = serde_json::from_str(line).map_err(|_| anyhow::anyhow!("its answer is damaged"))?;
     let Raw { code, stdout, stderr } = raw;
     Ok(Answer { status: ExitStatus::from_raw(i32::from(code) << 8), stdout, stderr })

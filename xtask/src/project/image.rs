@@ -32,7 +32,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// Whether a build would do something else if this file were another one.
+    /// Whether the image may change when this file changes.
     pub(crate) fn is_made_of(&self, path: &Path) -> bool {
         let Recipe { dockerfile, context, reads, .. } = self;
         let ignore = format!("{dockerfile}.dockerignore");

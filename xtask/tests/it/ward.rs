@@ -167,11 +167,19 @@ impl Ward {
         self.fake_client("eb", &format!("#!/bin/sh\n{}\n", script("eb")));
         // An `aws` that stays up is its interpreter and a script of ours; else the first word is the
         // file of `aws` itself.
-        let python = self.clients().join("python3").display().to_string();
-        let stays = format!("[ \"$1\" = -c ] && exec '{python}' \"$@\"");
-        self.fake_client("python3", &format!("#!/bin/sh\n{stays}\nshift\n{}\n", script("aws")));
+        let stays = "[ \"$1\" = -c ] && exec 'PYTHON' \"$@\"";
+        self.fake_interpreter(&format!("{stays}\nshift\n{}", script("aws")));
+    }
+
+    /// Puts a script in place of the interpreter of `aws`; `PYTHON` in it is the real one.
+    fn fake_interpreter(&self, script: &str) {
+        let clients = self.clients();
+        let script = script.replace("PYTHON", &clients.join("python3").display().to_string());
+        self.fake_client("python3", &format!("#!/bin/sh\n{script}\n"));
+        let aws = std::fs::read_to_string(clients.join("aws")).unwrap();
+        let (_, rest) = aws.split_once('\n').unwrap();
         let interpreter = self.shop.project.path("fake/python3");
-        self.fake_client("aws", &format!("#!{}\n", interpreter.display()));
+        self.fake_client("aws", &format!("#!{}\n{rest}", interpreter.display()));
     }
 
     /// Writes down every call of the clients that changes something.
@@ -188,15 +196,8 @@ impl Ward {
 
     /// Writes down each start of the AWS CLI: its interpreter is one that says so.
     pub(crate) fn count_aws(&self) {
-        let (project, clients) = (&self.shop.project, self.clients());
-        let script = std::fs::read_to_string(clients.join("aws")).unwrap();
-        let (_, body) = script.split_once('\n').unwrap();
-        let (log, real) = (project.path("starts"), clients.join("python3"));
-        let python =
-            format!("#!/bin/sh\necho start >> {}\nexec {} \"$@\"\n", log.display(), real.display());
-        self.fake_client("python3", &python);
-        let interpreter = project.path("fake/python3");
-        self.fake_client("aws", &format!("#!{}\n{body}", interpreter.display()));
+        let log = self.shop.project.path("starts").display().to_string();
+        self.fake_interpreter(&format!("echo start >> '{log}'\nexec 'PYTHON' \"$@\""));
     }
 
     /// How often it was started since [`Ward::count_aws`], and the end of the counting.

@@ -59,7 +59,7 @@ pub(super) fn assets(ctx: &Ctx) -> Result<News> {
     news_of(ctx, |ctx| assets::update(ctx).map(drop))
 }
 
-/// The same for who can do without them.
+/// Like [`assets`]; where they cannot be made, that is said, and the pages stay as they are.
 pub(super) fn assets_if_possible(ctx: &Ctx) -> Result<News> {
     news_of(ctx, assets::update_if_possible)
 }
