@@ -152,6 +152,19 @@ impl Ctx {
         child::interactive(cmd)
     }
 
+    /// Like [`Ctx::ask`]. `beside` is called ten times a second meanwhile; its error ends the child
+    /// and is the result.
+    pub(crate) fn ask_beside(
+        &self,
+        cmd: Cmd<'_>,
+        beside: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Answer> {
+        if self.verbose {
+            self.say(format_args!("$ {cmd}"));
+        }
+        child::wait_beside(cmd.into(), LONG, &self.interrupt, &mut |_| {}, beside)
+    }
+
     /// Asks several questions at once: the answers in the same order.
     pub(crate) fn ask_all(&self, cmds: Vec<Cmd<'_>>, deadline: Duration) -> Result<Vec<Answer>> {
         if self.verbose {

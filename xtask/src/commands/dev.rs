@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use super::start::answers::{self, Pages, Step};
 use super::start::startup::{self, Startup};
 use super::start::verdict::Verdict;
+use super::start::watched::Watched;
 use super::start::{self, Stage};
 use super::{doctor, env, procfile, volumes};
 use crate::cli::{Dev, Engine};
@@ -159,7 +160,7 @@ fn show(
     ran_before: bool,
     outage: &Outage,
 ) -> Result<()> {
-    let mut ready = Ready::new();
+    let mut ready = Ready::of(ctx, stage);
     let mut beside = || {
         line.look();
         ready.look(ctx, stage, flags, line)
@@ -205,29 +206,30 @@ fn refuse_host(ctx: &Ctx) -> Result<()> {
 
 /// Looks for the verdict now and then, and says once where the app answers.
 struct Ready {
+    /// Until it is said.
+    watched: Option<Watched>,
     next: Instant,
     told: Instant,
-    done: bool,
     /// From when all is ready until the page answers.
     pages: Option<Pages<'static>>,
     is_late: bool,
 }
 
 impl Ready {
-    fn new() -> Ready {
-        let now = Instant::now();
-        Ready { next: now, told: now, done: false, pages: None, is_late: false }
+    fn of(ctx: &Ctx, stage: &Stage) -> Ready {
+        let (watched, now) = (Some(Watched::of(ctx, stage)), Instant::now());
+        Ready { watched, next: now, told: now, pages: None, is_late: false }
     }
 
     fn look(&mut self, ctx: &Ctx, stage: &Stage, flags: &Dev, line: &StatusLine) -> Result<()> {
-        if self.done || Instant::now() < self.next {
+        let Some(watched) = self.watched.as_mut().filter(|_| Instant::now() >= self.next) else {
             return Ok(());
-        }
-        match startup::look(ctx, stage, false)? {
+        };
+        match watched.verdict(ctx, false)? {
             Verdict::Ready => {
                 let port = stage.facts.environment.main_port();
-                self.done = self.answers(ctx, stage, port)?;
-                if self.done {
+                if self.answers(ctx, stage, port)? {
+                    self.watched = None;
                     volumes::warn(
                         ctx,
                         ENVIRONMENT,

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 use fingerprint::sha256;
 
+use super::selftest::clock;
 use super::{dev, env};
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
@@ -28,6 +29,7 @@ pub(crate) fn declared(ctx: &Ctx, project: &Project) -> Result<Declared> {
 /// The gates of one run.
 pub(crate) struct Gates<'c> {
     ctx: &'c Ctx,
+    began: Instant,
     results: Vec<Line>,
 }
 
@@ -63,7 +65,7 @@ impl Status {
 
 impl<'c> Gates<'c> {
     pub(crate) fn new(ctx: &'c Ctx) -> Gates<'c> {
-        Gates { ctx, results: Vec::new() }
+        Gates { ctx, began: Instant::now(), results: Vec::new() }
     }
 
     /// Runs a gate. Only an interrupt is an error here.
@@ -76,8 +78,8 @@ impl<'c> Gates<'c> {
         if ctx.interrupted() {
             return Err(exit::interrupted());
         }
-        ctx.say(format_args!("gate: {name}"));
         let started = Instant::now();
+        ctx.say(format_args!("gate: {name} (after {})", clock(self.began.elapsed())));
         let status = match gate() {
             Ok(status) => status,
             Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),

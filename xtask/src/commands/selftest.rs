@@ -14,6 +14,7 @@ use crate::cli::Selftest;
 use crate::ctx::{Answer, Ctx, LONG};
 use crate::exit;
 use crate::project::Project;
+use crate::supervise::group;
 use crate::tools::cargo::{self, Executable};
 
 /// The slowest tests, as [`report`] prints them: they begin first.
@@ -22,6 +23,8 @@ const SLOWEST: &str = "xtask/tests/slowest.txt";
 const NAMED: usize = 20;
 /// Tests that run at a time, more than there are processors.
 const MORE: usize = 2;
+/// A test that takes longer hangs.
+const MOST: Duration = Duration::from_secs(25 * 60);
 /// The target whose tests share nothing, and start what they need.
 const APART: &str = "it";
 
@@ -168,16 +171,22 @@ fn run(ctx: &Ctx, job: &Job) -> Result<Done> {
     let cmd = cargo::run_tests(&ctx.sh, path, directory, job.test.as_deref());
     // There is an engine: a test that finds none has not passed.
     let cmd = cmd.env("STEVEDORE_REQUIRE_DOCKER", "1");
-    let answer = ctx.ask(cmd, LONG)?;
-    let ran = format!("{} passed; 0 failed", job.count);
-    let passed = answer.status.success() && answer.stdout.contains(&ran);
-    let Answer { stdout, stderr, .. } = answer;
-    Ok(Done {
-        name: job.name(),
-        suite: job.suite(),
-        seconds: started.elapsed().as_secs_f64(),
-        failure: (!passed).then(|| format!("{}\n{}", stdout.trim(), stderr.trim())),
-    })
+    let mut is_late = || {
+        let is_late = started.elapsed() > MOST;
+        ensure!(!is_late, "did not end within {}; there were\n{}", clock(MOST), group::described());
+        Ok(())
+    };
+    let failure = match ctx.ask_beside(cmd, &mut is_late) {
+        Ok(Answer { status, stdout, stderr }) => {
+            let ran = format!("{} passed; 0 failed", job.count);
+            let passed = status.success() && stdout.contains(&ran);
+            (!passed).then(|| format!("{}\n{}", stdout.trim(), stderr.trim()))
+        }
+        Err(error) if exit::is_asked_for(&error) => return Err(error),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Done { name: job.name(), suite: job.suite(), seconds, failure })
 }
 
 fn tell(ctx: &Ctx, done: &Done, (number, of): (usize, usize), elapsed: Duration) -> Result<()> {

@@ -33,6 +33,7 @@ mod overlay;
 pub(crate) mod page;
 pub(crate) mod startup;
 pub(crate) mod verdict;
+pub(crate) mod watched;
 pub(crate) use checkout::is_elsewhere;
 pub(crate) use existing::{Existing, existing};
 use startup::Startup;

@@ -88,6 +88,18 @@ pub(super) fn descendants() -> Vec<Seen> {
     found
 }
 
+/// Our descendants in words, a line each: `PID of PARENT: COMMAND`.
+pub(crate) fn described() -> String {
+    let describe = |seen: Seen| {
+        let pid = seen.pid.as_raw_pid();
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&command).replace(['\0', '\n'], " ");
+        let words: String = words.chars().take(200).collect();
+        format!("  {pid} of {}: {}\n", seen.parent, words.trim_end())
+    };
+    descendants().into_iter().map(describe).collect()
+}
+
 /// Kills every process of a session whose leader is gone; its number is taken while one is left.
 pub(super) fn kill_session(leader: u32) {
     loop {

@@ -18,6 +18,17 @@ pub(crate) fn list<'s>(sh: &'s Shell, label: &str, value: &str) -> Cmd<'s> {
     cmd!(sh, "docker container ls --all --no-trunc --filter {filter} --format json")
 }
 
+/// A line for each change of what [`inspect`] says of containers with a label, without an end.
+/// Health checks make events of their own; only what comes of them is a change.
+pub(crate) fn events<'s>(sh: &'s Shell, label: &str, value: &str) -> Cmd<'s> {
+    const CHANGES: [&str; 7] =
+        ["create", "start", "die", "destroy", "pause", "unpause", "health_status"];
+    let filter = format!("label={label}={value}");
+    let changes = CHANGES.iter().flat_map(|it| ["--filter".to_owned(), format!("event={it}")]);
+    cmd!(sh, "docker events --filter type=container --filter {filter} {changes...}")
+        .args(["--format", "{{.Action}}"])
+}
+
 /// One line of [`list`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

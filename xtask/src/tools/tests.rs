@@ -101,6 +101,7 @@ fn apt_commands_ask_nothing() {
 fn mmdebstrap_takes_the_machines_mirrors() {
     let base = mmdebstrap::Base {
         suite: "trixie",
+        slim: true,
         packages: &["gcc", "libc6-dev"],
         hooks: vec!["true".into()],
         epoch_seconds: 7,
@@ -112,7 +113,7 @@ fn mmdebstrap_takes_the_machines_mirrors() {
     check(
         mmdebstrap::build(&shell(), &base, &mirrors, Path::new("/tmp/base.tar")),
         expect![[
-            r#"mmdebstrap --variant=minbase --quiet "--aptopt=Acquire::Languages \"none\"" --include=gcc,libc6-dev --customize-hook=true trixie /tmp/base.tar "deb http://mirror/debian trixie main" "deb http://mirror/debian trixie-updates main" "deb http://mirror/security trixie-security main""#
+            r#"mmdebstrap --variant=minbase --quiet "--aptopt=Acquire::Languages \"none\"" --dpkgopt=path-exclude=/usr/share/doc/* --dpkgopt=path-include=/usr/share/doc/*/copyright --dpkgopt=path-exclude=/usr/share/info/* --dpkgopt=path-exclude=/usr/share/linda/* --dpkgopt=path-exclude=/usr/share/lintian/overrides/* --dpkgopt=path-exclude=/usr/share/locale/* --dpkgopt=path-exclude=/usr/share/man/* --include=gcc,libc6-dev --customize-hook=true trixie /tmp/base.tar "deb http://mirror/debian trixie main" "deb http://mirror/debian trixie-updates main" "deb http://mirror/security trixie-security main""#
         ]],
     );
 }

@@ -178,7 +178,8 @@ fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
     let directory = tempfile::tempdir().context("can't create a temporary directory")?;
     let archive = directory.path().join("image.tar");
     let epoch_seconds = epoch_seconds(&lock.epoch)?;
-    let base = Base { suite, packages, hooks, epoch_seconds };
+    let slim = tag.split('-').any(|part| part == "slim");
+    let base = Base { suite, slim, packages, hooks, epoch_seconds };
     let bar = ctx.spinner(format!("mmdebstrap {suite}"));
     ctx.run(mmdebstrap::build(&ctx.sh, &base, &mirrors()?, &archive))
         .context("can't make a Debian image; `cargo xtask setup` installs what it needs")?;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, bail};
 
 use super::page::{self, Answer};
-use super::startup::{self, Startup};
+use super::startup::Startup;
 use super::verdict::Verdict;
+use super::watched::Watched;
 use super::{Stage, announce, containers, explain_failure};
 use crate::ctx::Ctx;
 use crate::project::stack::Stack;
@@ -154,13 +155,15 @@ pub(crate) fn restart_in_order(
 
 /// Waits until the pages answer: the one that does not.
 fn wait_for(ctx: &Ctx, stage: &Stage, mut pages: Pages<'_>) -> Result<Option<(u16, Answer)>> {
+    let mut watched = None;
     loop {
         match pages.step(ctx, stage, PAGE_DEADLINE)? {
             Step::Answers => return Ok(None),
             Step::Late(port, answer) => return Ok(Some((port, answer))),
             Step::Waiting => {}
         }
-        if let Verdict::Failed(failed) = startup::look(ctx, stage, true)? {
+        let watched = watched.get_or_insert_with(|| Watched::of(ctx, stage));
+        if let Verdict::Failed(failed) = watched.verdict(ctx, true)? {
             return Err(explain_failure(ctx, stage, &failed));
         }
         ctx.pause(ASK_INTERVAL)?;

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
 use super::verdict::{self, Finding, Verdict, Wanted};
+use super::watched::Watched;
 use super::{Stage, containers};
 use crate::ctx::Ctx;
 use crate::exit;
@@ -19,7 +20,8 @@ use crate::tools::docker_container::{self, Container};
 
 /// Longest wait for health: a first start may compile the app.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+/// Time passes for the verdict in such steps.
+const TICK: Duration = Duration::from_millis(50);
 /// When a service has failed, compose may still start the others for so long.
 const UP_GRACE: Duration = Duration::from_secs(3);
 /// Without a terminal a line says so often what is waited for.
@@ -45,14 +47,8 @@ pub(crate) fn as_found(containers: &[Container]) -> BTreeMap<String, Wanted> {
     containers.iter().map(one).collect()
 }
 
-fn wanted_of(stage: &Stage) -> BTreeMap<String, Wanted> {
+pub(super) fn wanted_of(stage: &Stage) -> BTreeMap<String, Wanted> {
     wanted(&stage.stack, &stage.target.variables)
-}
-
-/// Judges a stack as it is now.
-pub(crate) fn look(ctx: &Ctx, stage: &Stage, is_up: bool) -> Result<Verdict> {
-    let containers = containers(ctx, &stage.target.project)?;
-    Ok(verdict::judge(&wanted_of(stage), &containers, SystemTime::now(), is_up))
 }
 
 /// What is waited for, in one line.
@@ -68,7 +64,7 @@ pub(crate) struct Startup<'s> {
     /// judged when they have been started again.
     before: BTreeMap<String, String>,
     started: Instant,
-    looked: Option<Instant>,
+    watched: Watched,
     /// Since when a service has failed while compose works.
     failed: Option<Instant>,
     told: Instant,
@@ -78,9 +74,10 @@ pub(crate) struct Startup<'s> {
 impl<'s> Startup<'s> {
     pub(crate) fn new(ctx: &'s Ctx, stage: &'s Stage) -> Startup<'s> {
         let (wanted, now) = (wanted_of(stage), Instant::now());
-        let (before, looked, failed) = (BTreeMap::new(), None, None);
+        let (before, failed) = (BTreeMap::new(), None);
+        let watched = Watched::of(ctx, stage);
         let bar = ctx.spinner(format!("starting {}", stage.facts.name));
-        Startup { ctx, stage, wanted, before, started: now, looked, failed, told: now, bar }
+        Startup { ctx, stage, wanted, before, started: now, watched, failed, told: now, bar }
     }
 
     /// Notes which containers there are. Those that are to be started and do not stay up are
@@ -119,6 +116,9 @@ impl<'s> Startup<'s> {
                 if failed.is_empty() { Ok(()) } else { bail!("a service has failed") }
             });
             let Err(error) = started else { return Ok(Vec::new()) };
+            if failed.is_empty() && exit::code(&error) == exit::FAILED {
+                self.watched.look(ctx)?;
+            }
             let mut is_new = false;
             while failed.is_empty() && exit::code(&error) == exit::FAILED {
                 let (judged, now) = (self.judged()?, SystemTime::now());
@@ -127,7 +127,7 @@ impl<'s> Startup<'s> {
                     Verdict::Waiting(waiting) if self.is_undecided(&judged, now) => {
                         failed.extend(self.tell(&waiting).unwrap_or_default());
                         is_new = true;
-                        ctx.pause(LOOK_INTERVAL)?;
+                        ctx.pause(TICK)?;
                     }
                     _ => break,
                 }
@@ -146,9 +146,10 @@ impl<'s> Startup<'s> {
     pub(crate) fn until_ready(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<Finding>> {
         let mut wanted = self.wanted.clone();
         wanted.retain(|name, _| only.is_none_or(|only| only.contains(name)));
+        self.watched.look(self.ctx)?;
         loop {
-            let found = containers(self.ctx, &self.stage.target.project)?;
-            match verdict::judge(&wanted, &found, SystemTime::now(), true) {
+            let found = self.watched.containers(self.ctx)?;
+            match verdict::judge(&wanted, found, SystemTime::now(), true) {
                 Verdict::Ready => return Ok(Vec::new()),
                 Verdict::Failed(failed) => return Ok(failed),
                 Verdict::Waiting(waiting) => {
@@ -157,22 +158,18 @@ impl<'s> Startup<'s> {
                     }
                 }
             }
-            self.ctx.pause(LOOK_INTERVAL)?;
+            self.ctx.pause(TICK)?;
         }
     }
 
     /// What has failed while compose works. It is asked ten times a second.
     fn failures_beside(&mut self) -> Result<Vec<Finding>> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_INTERVAL) {
-            return Ok(Vec::new());
-        }
         let judged = self.judged()?;
         let found = match verdict::judge(&self.wanted, &judged, SystemTime::now(), false) {
             Verdict::Ready => Vec::new(),
             Verdict::Failed(failed) => failed,
             Verdict::Waiting(waiting) => self.tell(&waiting).unwrap_or_default(),
         };
-        self.looked = Some(Instant::now());
         if found.is_empty() {
             self.failed = None;
             return Ok(found);
@@ -182,12 +179,11 @@ impl<'s> Startup<'s> {
     }
 
     /// The containers that were made or started since.
-    fn judged(&self) -> Result<Vec<Container>> {
-        let mut found = containers(self.ctx, &self.stage.target.project)?;
-        let is_new = |it: &Container| self.before.get(&it.id) != Some(&it.state.started_at);
+    fn judged(&mut self) -> Result<Vec<Container>> {
+        let found = self.watched.containers(self.ctx)?;
+        let is_new = |it: &&Container| self.before.get(&it.id) != Some(&it.state.started_at);
         // Compose does not start one that is paused.
-        found.retain(|it| is_new(it) || it.state.status == "paused");
-        Ok(found)
+        Ok(found.iter().filter(|it| is_new(it) || it.state.status == "paused").cloned().collect())
     }
 
     fn is_undecided(&self, judged: &[Container], now: SystemTime) -> bool {
