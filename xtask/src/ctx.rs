@@ -4,11 +4,11 @@
 //! Ctrl-C is decided here once. [`Ctx::run`] changes the world and is skipped in a dry run;
 //! [`Ctx::read`] asks and always runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,7 @@ use crate::{cli, exit};
 mod caller;
 mod child;
 mod files;
+mod memory;
 mod resident;
 pub(crate) use child::{Answer, beside, detach};
 pub(crate) use files::Lock;
@@ -51,6 +52,8 @@ pub(crate) struct Ctx {
     interrupt: Arc<AtomicUsize>,
     /// What a dry run would have made by now.
     pretended: Arc<Mutex<BTreeSet<String>>>,
+    /// What this run has found out of things that never change.
+    learned: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Ctx {
@@ -86,6 +89,7 @@ impl Ctx {
             quiet: global.quiet,
             interrupt,
             pretended: Arc::default(),
+            learned: Arc::default(),
         })
     }
 
@@ -105,6 +109,7 @@ impl Ctx {
             quiet: self.quiet,
             interrupt: Arc::clone(&self.interrupt),
             pretended: Arc::clone(&self.pretended),
+            learned: Arc::clone(&self.learned),
         })
     }
 
@@ -150,19 +155,6 @@ impl Ctx {
     /// Asks a tool that shows its answer on our terminal: its exit code. Runs in a dry run too.
     pub(crate) fn ask_shown(&self, cmd: Cmd<'_>) -> Result<u8> {
         child::interactive(cmd)
-    }
-
-    /// Like [`Ctx::ask`]. `beside` is called ten times a second meanwhile; its error ends the child
-    /// and is the result.
-    pub(crate) fn ask_beside(
-        &self,
-        cmd: Cmd<'_>,
-        beside: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Answer> {
-        if self.verbose {
-            self.say(format_args!("$ {cmd}"));
-        }
-        child::wait_beside(cmd.into(), LONG, &self.interrupt, &mut |_| {}, beside)
     }
 
     /// Asks several questions at once: the answers in the same order.
@@ -268,18 +260,6 @@ impl Ctx {
             self.say(format_args!("$ {shown}"));
         }
         self.dry_run
-    }
-
-    /// Remembers in a dry run that a real one would have made this by now, such as an image.
-    pub(crate) fn pretend(&self, name: &str) {
-        if self.dry_run {
-            let mut names = self.pretended.lock().unwrap_or_else(PoisonError::into_inner);
-            names.insert(name.to_owned());
-        }
-    }
-
-    pub(crate) fn pretends(&self, name: &str) -> bool {
-        self.pretended.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     pub(crate) fn interrupted(&self) -> bool {

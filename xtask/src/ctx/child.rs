@@ -47,6 +47,19 @@ impl Ctx {
         let answer = wait_beside(cmd.into(), LONG, &self.interrupt, &mut tell, beside)?;
         answer.success(&shown).map(drop)
     }
+
+    /// Like [`Ctx::ask`]. `beside` is called ten times a second meanwhile; its error ends the child
+    /// and is the result.
+    pub(crate) fn ask_beside(
+        &self,
+        cmd: Cmd<'_>,
+        beside: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Answer> {
+        if self.verbose {
+            self.say(format_args!("$ {cmd}"));
+        }
+        wait_beside(cmd.into(), LONG, &self.interrupt, &mut |_| {}, beside)
+    }
 }
 
 /// How a child ended and what it printed.

@@ -31,8 +31,9 @@ fn tree(project: &Project) -> BTreeMap<String, (u32, Vec<u8>)> {
 
 /// Whether a call of docker only asks.
 fn asks(call: &str) -> bool {
-    const QUESTIONS: [&str; 9] = [
+    const QUESTIONS: [&str; 10] = [
         "docker version",
+        "docker events",
         "docker buildx version",
         "docker compose version",
         "docker image inspect",

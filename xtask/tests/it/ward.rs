@@ -31,9 +31,9 @@ const APP: &str = "{build: {context: app, dockerfile: ../docker/app/Dockerfile},
     environment: {APP_VERSION: \"${STEVEDORE_VERSION:-none}\", TOKEN: \"${TOKEN}\", \
     DATABASE: \"store://${PASSWORD}@store\"}, \
     depends_on: {migrate: {condition: service_completed_successfully}}, \
-    healthcheck: {test: [CMD, test, -e, /app/server.pl], interval: 30s, timeout: 5s, \
+    healthcheck: {test: [CMD, test, -e, /app/server.pl], interval: 5s, timeout: 5s, \
     start_period: 30s, start_interval: 200ms}, \
-    x-stevedore: {main: true, bundle: {ports: [\"80:8080\"], memory_mb: 64}}}";
+    x-stevedore: {main: true, bundle: {ports: [\"80:8080\"], memory_mb: 64, lossy: [start_interval]}}}";
 const MIGRATE: &str = "{image: NAME/app, command: [\"true\"], \
     x-stevedore: {once: true, migrations: app/migrations, bundle: {memory_mb: 32}}}";
 const STORE: &str = "{build: docker/store, init: true, command: [sleep, infinity], \

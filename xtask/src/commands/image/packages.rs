@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use super::leftovers;
 use crate::ctx::{Answer, Ctx, QUESTION};
@@ -18,6 +19,7 @@ const APK: &str = "/lib/apk/db/installed";
 const OS_RELEASE: &str = "/etc/os-release";
 
 /// What an image says of its system.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct System {
     pub(crate) packages: Packages,
     /// Such as `debian-13`.
@@ -29,14 +31,21 @@ pub(crate) fn packages_of(ctx: &Ctx, image: &str) -> Result<Packages> {
     Ok(system_of(ctx, image)?.packages)
 }
 
-/// Reads what the image's package manager has written down. Nothing of the image is run: a busy
-/// engine can lose a part of what a container prints, and says nothing of it.
+/// Reads, once in a run, what the package manager of an image has written down; `image` is its id.
+/// Nothing of the image is run: a busy engine can lose a part of what a container prints, and says
+/// nothing of it.
 pub(crate) fn system_of(ctx: &Ctx, image: &str) -> Result<System> {
+    let key = format!("packages of {image}");
+    if let Some(known) = ctx.learned(&key) {
+        return serde_json::from_str(&known).context("can't read what was learned");
+    }
     let container = leftovers::name(ctx)?;
     ctx.run(docker::create(&ctx.sh, &container.text, image))?;
     let found = read_system(ctx, &container.text);
     ctx.run(docker::remove_container(&ctx.sh, &container.text))?;
-    found
+    let found = found?;
+    ctx.learn(&key, serde_json::to_string(&found)?);
+    Ok(found)
 }
 
 fn read_system(ctx: &Ctx, container: &str) -> Result<System> {

@@ -16,7 +16,7 @@ use crate::ctx::{self, Ctx};
 use crate::tools::docker_container::{self, Container};
 
 /// Shortest time between two questions: changes come in bursts.
-const BURST: Duration = Duration::from_millis(100);
+const BURST: Duration = Duration::from_millis(300);
 /// Longest time between two questions. Of some changes nobody tells.
 const QUIET: Duration = Duration::from_secs(2);
 /// The same where the engine tells of none.
