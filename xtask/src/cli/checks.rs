@@ -60,12 +60,17 @@ Tests that start an engine run in processes of their own, the longest first. Whe
 one with an empty data directory is started and ended at the end.
 
   cargo xtask selftest                  all tests
-  cargo xtask selftest deploy:: assets  those with one of these words in their names")]
+  cargo xtask selftest deploy:: assets  those with one of these words in their names
+  cargo xtask selftest --breaks         whether tests find what patches break")]
 pub(crate) struct Selftest {
-    /// Parts of the names of the tests to run, such as freshness::
+    /// Parts of the names of the tests (or patches) to run, such as freshness::
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// How many run at a time (default: two more than there are processors)
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// Apply each patch of xtask/tests/breaks to a clone, one after the other, and run the test that
+    /// it names, which has to fail
+    #[arg(long, conflicts_with = "jobs")]
+    pub(crate) breaks: bool,
 }

@@ -18,6 +18,8 @@ use crate::project::Project;
 use crate::tools::docker;
 
 mod another_day;
+mod clone;
+pub(super) use clone::Clone;
 
 /// How long our engine may take to end by itself.
 const ENGINE_END: Duration = Duration::from_secs(60);

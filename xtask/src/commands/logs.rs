@@ -33,7 +33,7 @@ impl Logs {
             return dev::host_logs(ctx, &self.environment, &self.services, tail, follow, &mut tell);
         }
         let existing = start::existing(ctx, &self.environment)?;
-        existing.check_services(ctx, &self.services)?;
+        existing.check_services(&self.services)?;
         let lines = Lines {
             follow: !self.no_follow,
             tail: self.tail.or(self.since.is_none().then_some(TAIL)),

@@ -17,6 +17,8 @@ use crate::project::Project;
 use crate::supervise::group;
 use crate::tools::cargo::{self, Executable};
 
+mod breaks;
+
 /// The slowest tests, as [`report`] prints them: they begin first.
 const SLOWEST: &str = "xtask/tests/slowest.txt";
 /// How many of them are named at the end.
@@ -35,11 +37,15 @@ impl Selftest {
             "the tests of the tool are in its own repository, and this is another project; its \
              tests run with `cargo xtask test`"
         );
+        let work = || match self.breaks {
+            true => breaks::run_all(ctx, &self.names),
+            false => self.tests(ctx),
+        };
         if doctor::engine(ctx).problem().is_none() {
-            return self.tests(ctx);
+            return work();
         }
         let declared = gate::declared(ctx, &Project::load(&ctx.root)?)?;
-        ci::with_engine(ctx, &declared.programs, || self.tests(ctx))
+        ci::with_engine(ctx, &declared.programs, work)
     }
 
     fn tests(&self, ctx: &Ctx) -> Result<()> {

@@ -45,8 +45,8 @@ impl Status {
             ctx.say(problem);
             return show(ctx, name, "none", &[], None);
         }
-        let existing = start::existing(ctx, name)?;
-        let mut containers = start::containers(ctx, &existing.target.project)?;
+        let mut existing = start::existing(ctx, name)?;
+        let mut containers = std::mem::take(&mut existing.containers);
         for project in &existing.former {
             containers.extend(start::containers(ctx, project)?);
         }

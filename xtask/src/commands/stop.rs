@@ -14,7 +14,7 @@ impl Stop {
             return Ok(());
         }
         let existing = start::existing(ctx, &self.environment)?;
-        let lost = volumes::of(&start::containers(ctx, &existing.target.project)?);
+        let lost = volumes::of(&existing.containers);
         ctx.run(compose::down(&ctx.sh, &existing.target))?;
         for project in &existing.former {
             ctx.run(compose::down(&ctx.sh, &compose::by_name(project)))?;

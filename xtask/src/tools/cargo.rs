@@ -27,6 +27,15 @@ pub(crate) fn build_tests(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "cargo test --workspace --locked --no-run --message-format json-render-diagnostics")
 }
 
+/// The same for one package, compiled to a directory of its own.
+pub(crate) fn build_tests_of<'s>(sh: &'s Shell, package: &str, target: &Path) -> Cmd<'s> {
+    cmd!(
+        sh,
+        "cargo test --package {package} --target-dir {target} --locked --no-run
+         --message-format json-render-diagnostics"
+    )
+}
+
 /// A compiled target with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Executable {

@@ -245,6 +245,12 @@ pub(crate) fn check_out<'s>(sh: &'s Shell, directory: &Path, commit: &str) -> Cm
     ])
 }
 
+/// Changes files as a patch says, or takes that back.
+pub(crate) fn apply<'s>(sh: &'s Shell, directory: &Path, patch: &Path, reverse: bool) -> Cmd<'s> {
+    let reverse = reverse.then_some("--reverse");
+    exact(sh).arg("-C").arg(directory).arg("apply").args(reverse).arg("--").arg(patch)
+}
+
 /// Keeps a file as an object: its name.
 pub(crate) fn store<'s>(sh: &'s Shell, file: &Path) -> Cmd<'s> {
     git(sh).args(["hash-object", "-w", "--no-filters", "--"]).arg(file)

@@ -288,12 +288,12 @@ fn what_needs_a_running_environment_says_how_to_start_it() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
+    engine!();
     let project = Project::new();
     project.file(".stevedore", "").file("environments/dev/Procfile", "web: touch started\n");
     let dev = ["dev", "--engine", "host"];
     project.xtask(&dev).exits(1).says("can't create .stevedore/dev/host");
     assert!(!project.path("started").exists());
-    engine!();
     let file = |project: &Project| {
         project.file(".stevedore", "");
     };
@@ -302,11 +302,11 @@ fn a_place_that_cannot_be_written_is_named() {
 
 #[test]
 fn bytes_that_are_no_text_stop_nobody() {
+    engine!();
     let project = Project::new();
     project.file("environments/dev/Procfile", "once: printf '\\377\\nlast\\n'\n");
     let answer = project.xtask(&["dev", "--engine", "host"]).exits(1);
     answer.prints("once    | \u{fffd}\nonce    | last\n");
-    engine!();
     let project = Project::with_stack();
     project.file("docker/app/Dockerfile", "FROM base\nRUN printf '\\377\\033[31m\\n' && false\n");
     let answer = project.xtask(&["image", "build"]).exits(1).says("RUN printf");
@@ -408,6 +408,7 @@ fn a_question_without_a_terminal_names_the_flag_that_answers_it() {
 
 #[test]
 fn tools_are_understood_in_every_language() {
+    engine!();
     let mut project = Project::new();
     let german = "if test \"$LC_ALL\" = C; then echo '  Candidate: 1.0'; \
                   else echo '  Installationskandidat: 1.0'; fi";
@@ -422,7 +423,6 @@ fn tools_are_understood_in_every_language() {
     project.variable("PATH", &path);
     let answer = project.xtask(&["setup", "--dry-run"]).succeeds().prints("apt-get install");
     assert!(!answer.stdout.contains("/etc/apt"), "the packages are offered:\n{}", answer.stdout);
-    engine!();
     let mut project = Project::with_stack();
     project.variable("LC_ALL", "de_DE.UTF-8").variable("LANGUAGE", "de");
     project.xtask(&["start"]).succeeds();

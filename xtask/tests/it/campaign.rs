@@ -23,7 +23,7 @@ use std::time::Duration;
 use fingerprint::ignore::Ignore;
 use fingerprint::{Record, StatCache, Walk};
 
-use crate::dsl::{Project, docker, engine};
+use crate::dsl::{Project, campaign, docker};
 use chance::{Chance, size};
 use tree::{EDITS, Edit, Modes, Snapshot};
 
@@ -94,7 +94,7 @@ fn kind_of_edit(chance: &mut Chance) -> Edit {
 
 #[test]
 fn after_any_edits_the_image_holds_the_tree_and_is_built_only_when_it_must_be() {
-    engine!();
+    campaign!();
     let mut chance = Chance::new("image rounds");
     let project = project(&mut chance);
     let root = project.path("app");
@@ -150,7 +150,7 @@ fn edit_until(stop: &AtomicBool, chance: &mut Chance, project: &Project) -> usiz
 
 #[test]
 fn an_edit_during_a_build_never_reaches_an_image_that_claims_otherwise() {
-    engine!();
+    campaign!();
     let mut chance = Chance::new("edits during a build");
     let project = project(&mut chance);
     let root = project.path("app");
@@ -276,7 +276,7 @@ fn committed(chance: &mut Chance) -> Project {
 
 #[test]
 fn a_touch_a_clone_an_archive_another_umask_or_path_never_costs_a_build() {
-    engine!();
+    campaign!();
     let mut chance = Chance::new("needless rebuilds");
     let project = committed(&mut chance);
     project.xtask(&["image", "build"]).succeeds();

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::campaign::chance::size;
-use crate::dsl::{Answer, engine};
+use crate::dsl::{Answer, campaign};
 use crate::killer::{Call, Killer, When};
 use crate::ward::Ward;
 
@@ -183,7 +183,7 @@ fn mixed(points: Vec<Point>) -> Vec<Point> {
 
 #[test]
 fn a_deployment_or_a_rollback_killed_anywhere_is_finished_by_the_same_command() {
-    engine!();
+    campaign!();
     let full = size(0, 1) == 1;
     let mut yard = Yard::new();
     let points = if full {

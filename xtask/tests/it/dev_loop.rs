@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::campaign::chance::{Chance, size};
-use crate::dsl::{Project, Running, docker, engine, free_port, get, wait_until};
+use crate::dsl::{Project, Running, campaign, docker, engine, free_port, get, wait_until};
 
 /// Serves what was built, and the variables of its environment.
 const SERVER: &str = r#"
@@ -425,6 +425,7 @@ fn meddle(project: &Project, chance: &mut Chance) {
 
 #[test]
 fn whatever_was_done_to_the_sources_what_is_served_is_a_full_build_of_them() {
+    campaign!();
     let (project, port) = project();
     let dev = Loop::start(&project, port, "host");
     let mut chance = Chance::new("saves");

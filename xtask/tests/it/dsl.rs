@@ -1,5 +1,6 @@
 //! A project in a temporary directory, the real binary in it, and what it answered.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -16,38 +17,46 @@ use crate::another_day;
 /// Longest wait for anything; only a hang takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Begins a test that needs a Docker engine; leaves the test where there is none.
+/// Begins a test with real parts: a Docker engine, a registry, `eb`, a browser.
 macro_rules! engine {
     () => {
-        if !$crate::dsl::engine_answers(module_path!()) {
+        if !$crate::dsl::all_tests_are_wanted() {
             return;
         }
     };
 }
 pub(crate) use engine;
 
-/// Whether an engine answers. Where one must (CI), a missing one is a failure.
-pub(crate) fn engine_answers(test: &str) -> bool {
+/// Begins a test of many rounds, bounded unless `STEVEDORE_FULL=1` asks for all of them.
+macro_rules! campaign {
+    () => {
+        $crate::dsl::engine!()
+    };
+}
+pub(crate) use campaign;
+
+thread_local! {
+    /// Whether the test of this thread may use the engine.
+    static HAS_ENGINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether more than unit tests are to run, as in `cargo xtask selftest`; without an engine that
+/// fails. What is not run is told by `tiers::`.
+pub(crate) fn all_tests_are_wanted() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some();
+    let are_wanted = is_set("STEVEDORE_REQUIRE_DOCKER") || is_set("STEVEDORE_FULL");
+    let is_possible = !are_wanted || engine_answers();
+    assert!(is_possible, "no Docker engine answers; `cargo xtask selftest` starts one");
+    HAS_ENGINE.set(are_wanted);
+    are_wanted
+}
+
+fn engine_answers() -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
-    static NOT_RUN: AtomicU32 = AtomicU32::new(0);
-    let is_required = std::env::var_os("STEVEDORE_REQUIRE_DOCKER").is_some();
-    let answers = *ANSWERS.get_or_init(|| {
+    *ANSWERS.get_or_init(|| {
         let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
         cmd.is_ok_and(|output| output.status.success())
-    });
-    if !answers {
-        assert!(!is_required, "no Docker engine answers, and this run requires one");
-        let count = NOT_RUN.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = std::thread::current().name().unwrap_or(test).to_owned();
-        let line = format!(
-            "not run, no Docker engine ({count} so far): {name}; all of them run with \
-             `cargo xtask ci --yes`\n"
-        );
-        // Past the capture of the test harness: nobody may take this for a pass.
-        use std::io::Write;
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-    answers
+    })
 }
 
 /// In CI, where nobody sees the end of the output for long: why a test failed, at once.
@@ -89,7 +98,11 @@ impl Project {
         let name = format!("t{}-{count}", std::process::id());
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let (root, variables) = (directory.path().to_path_buf(), Vec::new());
+        let (root, mut variables) = (directory.path().to_path_buf(), Vec::new());
+        if !HAS_ENGINE.get() {
+            // A unit test that asks an engine all the same finds none.
+            variables.push(("DOCKER_HOST".into(), "unix:///nowhere".into()));
+        }
         let project = Project { directory, root, scratch, name, variables, has_stack: false };
         project.mkdir("docker").mkdir("environments/dev");
         project
@@ -333,7 +346,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        if !self.has_stack || !engine_answers("clean-up") {
+        if !self.has_stack || !engine_answers() {
             return;
         }
         self.remove_containers();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use fingerprint::sha256;
 
 use crate::campaign::chance::{Chance, size};
-use crate::dsl::{docker, engine, wait_until};
+use crate::dsl::{campaign, docker, wait_until};
 use crate::ward::Ward;
 
 /// Versions and what their pages say. The second brings a migration that is marked compatible.
@@ -323,7 +323,7 @@ impl Yard {
 
 #[test]
 fn whatever_was_deployed_and_rolled_back_what_runs_is_what_is_on_record() {
-    engine!();
+    campaign!();
     let mut chance = Chance::new("histories");
     let most = std::env::var("STEVEDORE_HISTORIES").map_or(usize::MAX, |it| it.parse().unwrap());
     let count = size(1, 50).min(most);

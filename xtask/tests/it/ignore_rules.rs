@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::dsl::{Answer, Project, engine, repository};
+use crate::dsl::{Answer, Project, campaign, engine, repository};
 
 /// Few, since we read the trees of all images of a project to answer for one.
 const TREES_PER_FOREST: usize = 10;
@@ -165,7 +165,7 @@ fn ignore_files_that_the_engine_refuses_are_refused_with_their_line() {
 
 #[test]
 fn random_ignore_files_leave_what_the_engine_copies() {
-    engine!();
+    campaign!();
     let full = std::env::var_os("STEVEDORE_FULL").is_some();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let seed = std::env::var("STEVEDORE_SEED").map_or(now, |seed| seed.parse().unwrap());

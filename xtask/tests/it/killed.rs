@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::campaign::chance::size;
-use crate::dsl::{Answer, Project, docker, engine};
+use crate::dsl::{Answer, Project, campaign, docker, engine};
 use crate::killer::{ALL, Call, Killer, When};
 use crate::registry::Registry;
 use crate::shop::Shop;
@@ -150,7 +150,7 @@ fn kill_once(yard: &mut Yard<'_>, point: &Point<'_>, verified: bool) -> Option<b
 
 #[test]
 fn killed_again_and_again_at_every_kind_of_call_a_release_is_published_at_last() {
-    engine!();
+    campaign!();
     let registry = Registry::start(&Project::with_stack());
     let mut yard = Yard::new(&registry);
     let measured = yard.measure();
@@ -239,7 +239,7 @@ fn locks_of_a_git_that_died_and_a_journal_that_was_cut_are_no_obstacle() {
 
 #[test]
 fn a_release_or_a_publication_killed_anywhere_is_finished_by_the_same_command() {
-    engine!();
+    campaign!();
     let registry = Registry::start(&Project::with_stack());
     let mut yard = Yard::new(&registry);
     let full = size(0, 1) == 1;

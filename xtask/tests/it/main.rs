@@ -1,8 +1,7 @@
 //! The behaviour of `cargo xtask`, seen from outside: the real binary in temporary projects, with
 //! the real git and the real docker. Programs are faked only to inject faults.
 //!
-//! One binary links once. A test that needs a Docker engine begins with `engine!()`: without one it
-//! is reported as not run, and in CI that is a failure.
+//! One binary links once. `tiers.rs` says which tests run when.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_macros)]
 
@@ -14,6 +13,7 @@ mod assets;
 mod bad_input;
 mod beanstalk;
 mod behind_proxy;
+mod breaks;
 mod browser;
 mod bundle;
 mod campaign;
@@ -63,6 +63,7 @@ mod start_verdict;
 mod survivors;
 mod tampered;
 mod tidy;
+mod tiers;
 mod unusable_files;
 mod verdicts;
 mod verify;

@@ -12,7 +12,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use crate::campaign::chance::{Chance, size};
-use crate::dsl::{Project, engine};
+use crate::dsl::{Project, campaign, engine};
 use crate::killer::{Call, Killer, When};
 use crate::registry::Registry;
 use crate::shop::{Shop, git};
@@ -62,7 +62,7 @@ fn journals(root: &Path) -> Vec<String> {
 
 #[test]
 fn of_eight_releases_in_one_clone_one_is_made_and_all_find_it_done() {
-    engine!();
+    campaign!();
     let shop = Shop::new("127.0.0.1:1");
     shop.release("1.0.0").succeeds();
     let mut chance = Chance::new("races in one clone");
@@ -182,7 +182,7 @@ fn names_the_winner(said: &str, version: &str) -> bool {
 
 #[test]
 fn of_eight_people_who_publish_one_version_one_does_and_the_others_are_told() {
-    engine!();
+    campaign!();
     let registry = Registry::start(&Project::with_stack());
     let team = Team::of(MANY, &registry);
     let rounds = size(4, 200);

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::campaign::chance::{Chance, size};
-use crate::dsl::{Answer, Project, docker, engine};
+use crate::dsl::{Answer, Project, campaign, docker};
 
 /// So many stacks start at once.
 const LANES: u64 = 3;
@@ -135,7 +135,7 @@ fn check(project: &Project, services: &[Service], again: &str) -> Duration {
 
 #[test]
 fn start_and_status_agree_with_the_engine_about_random_stacks() {
-    engine!();
+    campaign!();
     let seed = std::env::var("STEVEDORE_SEED").map_or(1, |seed| seed.parse().unwrap());
     let stacks: u64 = size(24, 300);
     let started = Instant::now();

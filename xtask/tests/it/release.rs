@@ -144,9 +144,9 @@ fn a_version_that_may_not_be_made_is_refused_before_anything_is_built() {
 
 #[test]
 fn a_place_without_git_or_with_half_a_history_is_told_what_to_do() {
+    engine!();
     let project = Project::new();
     project.xtask(&["release", "1.0.0"]).exits(2).says("begin with `git init`");
-    engine!();
     let shop = shop();
     shop.commit("a second");
     let clone = shop.project.path("clone");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::campaign::chance::size;
-use crate::dsl::{Project, wait_until};
+use crate::dsl::{Project, campaign, wait_until};
 
 const GRACE: Duration = Duration::from_secs(2);
 /// Grace and a second, which holds where nothing else runs, as in a campaign; and for a busy machine.
@@ -236,6 +236,7 @@ fn show(name: &str, outcomes: &[Outcome]) {
 
 #[test]
 fn of_eight_kinds_of_children_none_survives_five_ways_to_end_xtask() {
+    campaign!();
     let outcomes = matrix(None);
     show("xtask", &outcomes);
     assert_eq!(outcomes.len(), 40);
@@ -255,6 +256,7 @@ fn of_eight_kinds_of_children_none_survives_five_ways_to_end_xtask() {
 
 #[test]
 fn honcho_for_comparison() {
+    campaign!();
     if let Ok(honcho) = std::env::var("STEVEDORE_HONCHO") {
         show("honcho", &matrix(Some(&honcho)));
     }

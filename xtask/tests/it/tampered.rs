@@ -22,7 +22,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::dsl::{Answer, Project, docker, engine};
+use crate::dsl::{Answer, Project, campaign, docker, engine};
 use crate::registry::Registry;
 use crate::shop::{Shop, git};
 
@@ -291,7 +291,7 @@ fn base(record: &mut Value) -> &mut Value {
 
 #[test]
 fn a_release_that_somebody_made_again_is_found_though_tag_and_remote_agree() {
-    engine!();
+    campaign!();
     let case = released();
     case.shop.verify("1.0.0").succeeds();
     edit_the_record(&case);

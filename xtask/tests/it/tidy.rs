@@ -181,8 +181,8 @@ fn nothing_is_left_for_later_and_no_shell_stands_in_the_middle() {
     });
 }
 
-#[test]
-fn every_subcommand_has_a_file_named_like_it() {
+/// Every subcommand, as it is typed.
+pub(crate) fn subcommands() -> Vec<String> {
     let cli = std::fs::read_to_string(repository().join("xtask/src/cli.rs")).unwrap();
     let commands = cli.split("pub(crate) enum Command {").nth(1).unwrap();
     let commands = commands.split("\n}").next().unwrap();
@@ -193,6 +193,12 @@ fn every_subcommand_has_a_file_named_like_it() {
         .map(str::to_lowercase)
         .collect();
     assert!(names.len() > 10, "{names:?}");
+    names
+}
+
+#[test]
+fn every_subcommand_has_a_file_named_like_it() {
+    let names = subcommands();
     let directory = repository().join("xtask/src/commands");
     for name in names.iter().filter(|name| *name != "completions") {
         assert!(directory.join(format!("{name}.rs")).exists(), "commands/{name}.rs is missing");

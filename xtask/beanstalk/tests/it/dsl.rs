@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+
 use std::time::{Duration, Instant};
 
 use crate::sign::Reply;
@@ -17,37 +16,36 @@ pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const DOCKER_BRANCH: &str = "Docker running on 64bit Amazon Linux 2023";
 pub(crate) const ECS_BRANCH: &str = "ECS running on 64bit Amazon Linux 2023";
 
-/// Begins a test that needs a Docker engine; leaves the test where there is none.
+/// Begins a test with real parts: a Docker engine, `eb`, `aws`.
 macro_rules! engine {
     () => {
-        if !$crate::dsl::engine_answers(module_path!()) {
+        if !$crate::dsl::all_tests_are_wanted() {
             return;
         }
     };
 }
 pub(crate) use engine;
 
-/// Whether an engine answers. Where one must (CI), a missing one is a failure.
-pub(crate) fn engine_answers(test: &str) -> bool {
-    static ANSWERS: OnceLock<bool> = OnceLock::new();
-    static NOT_RUN: AtomicU32 = AtomicU32::new(0);
-    let answers = *ANSWERS.get_or_init(|| {
+/// Begins a test of many rounds, bounded unless `STEVEDORE_FULL=1` asks for all of them.
+macro_rules! campaign {
+    () => {
+        $crate::dsl::engine!()
+    };
+}
+pub(crate) use campaign;
+
+/// Whether more than unit tests are to run, as in `cargo xtask selftest`; without an engine that
+/// fails.
+pub(crate) fn all_tests_are_wanted() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some();
+    let are_wanted = is_set("STEVEDORE_REQUIRE_DOCKER") || is_set("STEVEDORE_FULL");
+    let answers = || {
         let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
         cmd.is_ok_and(|output| output.status.success())
-    });
-    if !answers {
-        assert!(
-            std::env::var_os("STEVEDORE_REQUIRE_DOCKER").is_none(),
-            "no Docker engine answers, and this run requires one"
-        );
-        let count = NOT_RUN.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = std::thread::current().name().unwrap_or(test).to_owned();
-        let line = format!("not run, no Docker engine ({count} so far): {name}\n");
-        // Past the capture of the test harness: nobody may take this for a pass.
-        use std::io::Write;
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-    answers
+    };
+    let is_possible = !are_wanted || answers();
+    assert!(is_possible, "no Docker engine answers; `cargo xtask selftest` starts one");
+    are_wanted
 }
 
 /// A server that runs. It ends with the test, and all that it made in the engine ends with it.

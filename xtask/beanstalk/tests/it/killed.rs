@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::app;
-use crate::dsl::{Server, docker, engine, get, wait_until};
+use crate::dsl::{Server, campaign, docker, get, wait_until};
 
 const APPLICATION: &str = "killed";
 const VERSIONS: [&str; 2] = ["one", "two"];
@@ -290,7 +290,7 @@ impl Yard {
 
 #[test]
 fn a_server_that_was_killed_finishes_what_it_began() {
-    engine!();
+    campaign!();
     let full = std::env::var_os("STEVEDORE_FULL").is_some_and(|it| it == "1");
     let instants = if full { 200 } else { 8 };
     let mut yard = Yard::new();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::app;
-use crate::dsl::{Server, engine};
+use crate::dsl::{Server, campaign};
 
 const ENVIRONMENTS: usize = 8;
 
@@ -45,7 +45,7 @@ impl Times {
 
 #[test]
 fn a_thousand_versions_and_ten_thousand_events_are_answered_while_eight_environments_deploy() {
-    engine!();
+    campaign!();
     let mut server = Server::start();
     let (versions, events) = (size(50, 1000), size(500, 10_000));
     server.version("app", "one", &app::bundle("one")).succeeds();

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fingerprint::sha256;
 
-use crate::commands::release::repository;
+use super::clone::Clone;
 use crate::ctx::Ctx;
 use crate::project::lock::{self, Lock, epoch_seconds};
 use crate::tools::git;
@@ -16,35 +16,18 @@ pub(super) const VARIABLE: &str = "STEVEDORE_ANOTHER_DAY";
 /// The program that comes with what sets such a clock, and the Debian package of both.
 pub(super) const FAKETIME: &str = "faketime";
 
-/// A clone that ends with this value.
-pub(super) struct Clone {
-    pub(super) ctx: Ctx,
-    _directory: tempfile::TempDir,
-}
-
 /// Makes the clone. Changes that are not committed are not in it.
 pub(super) fn clone(ctx: &Ctx) -> Result<Clone> {
-    let places = repository::places(ctx)?;
-    let directory = tempfile::Builder::new()
-        .prefix("stevedore-another-day-")
-        .tempdir()
-        .context("can't create a directory for the clone")?;
-    let clone = directory.path().join("clone");
-    ctx.run(git::clone_shared(&ctx.sh, &places.common, &clone))?;
-    let commit = ctx.read(git::describe(&ctx.sh))?;
-    let commit = commit.trim().trim_end_matches("-dirty");
-    ctx.run(git::check_out(&ctx.sh, &clone, commit))?;
+    let clone = Clone::of(ctx)?;
     for (key, value) in
         [("user.name", "Another day"), ("user.email", "ci@localhost"), ("commit.gpgSign", "false")]
     {
-        ctx.run(git::configure(&ctx.sh, &clone, key, value))?;
+        ctx.run(git::configure(&ctx.sh, clone.top(), key, value))?;
     }
-    let root = clone.join(&places.prefix);
     let moved = moved(lock::load(&ctx.root)?)?;
-    ctx.write(&root.join(lock::PATH), moved.text()?.as_bytes())?;
-    ctx.run(git::commit_all(&ctx.sh, &clone, "A lock of another day"))?;
-    let state = root.join(".stevedore");
-    Ok(Clone { ctx: ctx.at(root, state)?, _directory: directory })
+    ctx.write(&clone.ctx.root.join(lock::PATH), moved.text()?.as_bytes())?;
+    ctx.run(git::commit_all(&ctx.sh, clone.top(), "A lock of another day"))?;
+    Ok(clone)
 }
 
 /// The lock with an epoch that nobody has had, and contents that no base has.

@@ -20,13 +20,13 @@ use crate::project::{Project, known};
 
 impl ImageUpdate {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        doctor::require_engine(ctx)?;
         let project = Project::load(&ctx.root)?;
         let names = match self.environments.is_empty() {
             true => project.environments.iter().cloned().collect(),
             false => self.environments,
         };
         names.iter().try_for_each(|name| known("environment", name, &project.environments))?;
+        doctor::require_engine(ctx)?;
         let old = lock::load(&ctx.root).unwrap_or_default();
         let mut new = Lock { epoch: lock::epoch(SystemTime::now()), external: BTreeMap::new() };
         let mut environments = Vec::new();

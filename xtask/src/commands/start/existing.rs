@@ -11,6 +11,7 @@ use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::stack::Stack;
 use crate::tools::compose::{self, Target};
+use crate::tools::docker_container::Container;
 
 /// Longest problem that is shown in one line, in characters.
 const MAX_LINE: usize = 300;
@@ -24,6 +25,8 @@ pub(crate) struct Existing {
     pub(crate) problem: Option<anyhow::Error>,
     /// Other compose projects that have containers of this environment: it was renamed since.
     pub(crate) former: BTreeSet<String>,
+    /// Those of the project, not of the former ones.
+    pub(crate) containers: Vec<Container>,
 }
 
 impl Existing {
@@ -37,12 +40,11 @@ impl Existing {
     }
 
     /// Refuses names that are not services, by the files or else by the containers.
-    pub(crate) fn check_services(&self, ctx: &Ctx, services: &[String]) -> Result<()> {
+    pub(crate) fn check_services(&self, services: &[String]) -> Result<()> {
         if let Some(stack) = &self.stack {
             return env::check_services(stack, services);
         }
-        let found = containers(ctx, &self.target.project)?;
-        let known = found.iter().map(|it| it.service().to_owned()).collect();
+        let known = self.containers.iter().map(|it| it.service().to_owned()).collect();
         services.iter().try_for_each(|service| crate::project::known("service", service, &known))
     }
 }
@@ -56,17 +58,19 @@ pub(crate) fn existing(ctx: &Ctx, name: &str) -> Result<Existing> {
         Err(error) => {
             let Some(project) = started_as(ctx, name)?.pop_first() else { return Err(error) };
             let target = compose::by_name(&project);
-            let (stack, former) = (None, BTreeSet::new());
-            Existing { target, stack, problem: Some(error), former }
+            let (former, containers) = (BTreeSet::new(), Vec::new());
+            Existing { target, stack: None, problem: Some(error), former, containers }
         }
     };
     existing.former = started_as(ctx, name)?;
     let project = existing.target.project.clone();
     existing.former.remove(&project);
-    let is_gone = containers(ctx, &project)?.is_empty();
+    existing.containers = containers(ctx, &project)?;
+    let is_gone = existing.containers.is_empty();
     if let Some(former) = existing.former.first().filter(|_| is_gone).cloned() {
         existing.former.remove(&former);
         existing.target.project.clone_from(&former);
+        existing.containers = containers(ctx, &former)?;
         existing.problem.get_or_insert(anyhow!(
             "{name} runs as {former}, and by its files it would be {project}; \
              end it with `cargo xtask stop {name}`"
@@ -102,7 +106,8 @@ fn by_files(ctx: &Ctx, name: &str) -> Result<Existing> {
         let words = || anyhow!("{}", answer.last_lines(1).join(" "));
         problem = (!answer.status.success()).then(words);
     }
-    Ok(Existing { target, stack: Some(stack), problem, former: BTreeSet::new() })
+    let (former, containers) = (BTreeSet::new(), Vec::new());
+    Ok(Existing { target, stack: Some(stack), problem, former, containers })
 }
 
 /// The projects that containers of an environment of this checkout belong to, by their labels.
