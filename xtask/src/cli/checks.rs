@@ -69,8 +69,8 @@ pub(crate) struct Selftest {
     /// How many run at a time (default: two more than there are processors)
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
-    /// Apply each patch of xtask/tests/breaks to a clone, one after the other, and run the test that
-    /// it names, which has to fail
+    /// Apply one patch of xtask/tests/breaks after the other to a clone, and run the test that it
+    /// names, which has to fail
     #[arg(long, conflicts_with = "jobs")]
     pub(crate) breaks: bool,
 }

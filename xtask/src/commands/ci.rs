@@ -120,6 +120,7 @@ impl OwnEngine {
             return Ok(None);
         }
         std::fs::create_dir_all(&run)?;
+        setup::weigh_containers(ctx);
         let log = ctx.log_file(&directory.path().join("dockerd.log"))?;
         let process = ctx::beside(cmd, log)?;
         let engine = OwnEngine { directory, process };

@@ -236,13 +236,8 @@ pub(crate) fn clone_shared<'s>(sh: &'s Shell, repository: &str, directory: &Path
 
 /// Fills a clone with the files of a commit.
 pub(crate) fn check_out<'s>(sh: &'s Shell, directory: &Path, commit: &str) -> Cmd<'s> {
-    exact(sh).arg("-C").arg(directory).args([
-        "checkout",
-        "--quiet",
-        "--no-recurse-submodules",
-        "--detach",
-        commit,
-    ])
+    let checkout = ["checkout", "--quiet", "--no-recurse-submodules", "--detach", commit];
+    exact(sh).arg("-C").arg(directory).args(checkout)
 }
 
 /// Changes files as a patch says, or takes that back.

@@ -33,7 +33,7 @@ fn each_law_and_each_command_has_a_break_and_each_break_a_test() {
             findings.push(format!("{name}: {promise:?} is neither a law nor a command"));
         }
         wanted.remove(promise);
-        let function = test.strip_prefix("Test: ").and_then(|it| it.rsplit("::").next());
+        let function = test.strip_prefix("Test: ").and_then(|it| it.rsplit([':', ' ']).next());
         if function.is_none_or(|it| !sources.contains(&format!("fn {it}("))) {
             findings.push(format!("{name}: {test:?} names no test"));
         }
