@@ -1,12 +1,11 @@
 //! A project in a temporary directory, the real binary in it, and what it answered.
 
-use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,10 +34,8 @@ macro_rules! campaign {
 }
 pub(crate) use campaign;
 
-thread_local! {
-    /// Whether the test of this thread may use the engine.
-    static HAS_ENGINE: Cell<bool> = const { Cell::new(false) };
-}
+/// Whether a test of this process may use the engine; `selftest` gives each a process of its own.
+static HAS_ENGINE: AtomicBool = AtomicBool::new(false);
 
 /// Whether more than unit tests are to run, as in `cargo xtask selftest`; without an engine that
 /// fails. What is not run is told by `tiers::`.
@@ -47,7 +44,7 @@ pub(crate) fn all_tests_are_wanted() -> bool {
     let are_wanted = is_set("STEVEDORE_REQUIRE_DOCKER") || is_set("STEVEDORE_FULL");
     let is_possible = !are_wanted || engine_answers();
     assert!(is_possible, "no Docker engine answers; `cargo xtask selftest` starts one");
-    HAS_ENGINE.set(are_wanted);
+    HAS_ENGINE.fetch_or(are_wanted, Ordering::Relaxed);
     are_wanted
 }
 
@@ -99,7 +96,7 @@ impl Project {
         let directory = tempfile::Builder::new().prefix("xtask-test-").tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let (root, mut variables) = (directory.path().to_path_buf(), Vec::new());
-        if !HAS_ENGINE.get() {
+        if !HAS_ENGINE.load(Ordering::Relaxed) {
             // A unit test that asks an engine all the same finds none.
             variables.push(("DOCKER_HOST".into(), "unix:///nowhere".into()));
         }
