@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::gate::{self, Gates};
+use super::gate::{self, Gates, clock};
 use super::release::SHIPPED;
-use super::selftest::clock;
 use super::test::{self, Trial};
 use super::{check, doctor, parity, setup};
 use crate::cli::Ci;

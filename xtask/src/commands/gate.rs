@@ -4,12 +4,11 @@
 //! the failed thing itself said comes first. Of gates on images a pass is remembered, under a key
 //! of the images and of what the gate is; a failure never is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fingerprint::sha256;
 
-use super::selftest::clock;
 use super::{dev, env};
 use crate::ctx::{Ctx, LONG};
 use crate::exit;
@@ -209,4 +208,9 @@ pub(crate) fn expected(name: &str, key: Option<&str>) -> record::Gate {
 /// What a gate that is run once has passed on: the hash of its name and of its key.
 fn fingerprint(name: &str, key: &str) -> String {
     sha256(format!("{name}\n{key}").as_bytes())
+}
+
+/// Minutes and seconds.
+pub(super) fn clock(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }

@@ -20,8 +20,8 @@ impl Restart {
         if procfile::ask_restart(ctx, name, &self.services)? {
             return Ok(());
         }
-        let before = start::existing(ctx, name)?;
-        let running = start::containers(ctx, &before.target.project)?;
+        let mut before = start::existing(ctx, name)?;
+        let running = std::mem::take(&mut before.containers);
         let (stack, _) = before.with_files()?;
         env::check_services(&stack, &self.services)?;
         if running.is_empty() {

@@ -12,12 +12,15 @@ use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::stack::Stack;
 use crate::tools::compose;
+use crate::tools::docker_container::Container;
 
 impl Run {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
-        let (stack, target) = start::existing(ctx, &self.environment)?.with_files()?;
+        let mut existing = start::existing(ctx, &self.environment)?;
+        let containers = std::mem::take(&mut existing.containers);
+        let (stack, target) = existing.with_files()?;
         let service = env::service_or_main(&stack, self.service)?;
-        require_started(ctx, &self.environment, &stack, &target.project)?;
+        require_started(&self.environment, &stack, &containers)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         ctx.run_interactive(compose::run(&ctx.sh, &target, &service, terminal, &self.command))
     }
@@ -25,8 +28,7 @@ impl Run {
 
 /// Refuses when nothing of the stack runs, and says what to type. A stack whose services all do
 /// their work and end counts as started while their containers are there.
-fn require_started(ctx: &Ctx, name: &str, stack: &Stack, project: &str) -> Result<()> {
-    let containers = start::containers(ctx, project)?;
+fn require_started(name: &str, stack: &Stack, containers: &[Container]) -> Result<()> {
     let all_end = stack.services.values().all(|service| service.facts.once);
     let runs = |state: &str| all_end || matches!(state, "running" | "restarting");
     if containers.iter().any(|container| runs(&container.state.status)) {

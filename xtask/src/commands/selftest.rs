@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{ci, doctor, gate};
+use super::gate::{self, clock};
+use super::{ci, doctor};
 use crate::cli::Selftest;
 use crate::ctx::{Answer, Ctx, LONG};
 use crate::exit;
@@ -244,9 +245,4 @@ fn report(ctx: &Ctx, results: &[Done], elapsed: Duration) -> Result<()> {
 
 fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Minutes and seconds.
-pub(super) fn clock(time: Duration) -> String {
-    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }

@@ -10,6 +10,7 @@ use crate::cli::Shell;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::compose;
+use crate::tools::docker_container::Container;
 
 impl Shell {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
@@ -23,15 +24,14 @@ impl Shell {
                 return Err(existing.problem.unwrap_or_else(unnamed));
             }
         };
-        require_running(ctx, name, &existing.target.project, &service)?;
+        require_running(name, &existing.containers, &service)?;
         let terminal = std::io::stdin().is_terminal();
         ctx.run_interactive(compose::shell(&ctx.sh, &existing.target, &service, terminal))
     }
 }
 
 /// Refuses when a service does not run, and says what to type.
-fn require_running(ctx: &Ctx, environment: &str, project: &str, service: &str) -> Result<()> {
-    let containers = start::containers(ctx, project)?;
+fn require_running(environment: &str, containers: &[Container], service: &str) -> Result<()> {
     if containers.iter().any(|it| it.service() == service && it.state.status == "running") {
         return Ok(());
     }

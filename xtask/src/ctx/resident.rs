@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use xshell::Cmd;
 
@@ -121,10 +120,7 @@ fn parse(line: &str) -> Result<Answer> {
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-        let _ = self.child.wait();
+        group::kill(&mut self.child);
     }
 }
 

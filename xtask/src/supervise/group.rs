@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid,
+    Pid, Signal, getpid, getppid, kill_process, kill_process_group,
+    set_parent_process_death_signal, setsid,
 };
 
 /// Puts a child into a process group of its own, and ends it when we die.
@@ -27,6 +28,14 @@ pub(crate) fn start_in_group(command: &mut Command) {
             }
         });
     }
+}
+
+/// Kills a child that was started in a group, with all that it has started there, and waits for it.
+pub(crate) fn kill(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+    let _ = child.wait();
 }
 
 /// Puts a child into a session of its own: it outlives us and our terminal.

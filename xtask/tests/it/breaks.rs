@@ -1,7 +1,8 @@
 //! What `cargo xtask selftest --breaks` tries: patches that break a promise, each with the test that
-//! has to find it. Here it is only looked at what is written on them.
+//! has to find it. Here: what is written on them, and whether they still apply.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use crate::dsl::repository;
 use crate::tidy::subcommands;
@@ -36,6 +37,13 @@ fn each_law_and_each_command_has_a_break_and_each_break_a_test() {
         let function = test.strip_prefix("Test: ").and_then(|it| it.rsplit([':', ' ']).next());
         if function.is_none_or(|it| !sources.contains(&format!("fn {it}("))) {
             findings.push(format!("{name}: {test:?} names no test"));
+        }
+        let apply = ["apply", "--check", "--"];
+        let applies =
+            Command::new("git").args(apply).arg(&path).current_dir(repository()).output().unwrap();
+        if !applies.status.success() {
+            let why = String::from_utf8_lossy(&applies.stderr);
+            findings.push(format!("{name}: it does not apply any more: {}", why.trim()));
         }
         if !breaks.starts_with("Breaks: ") {
             findings.push(format!("{name}: its third line does not say what it breaks"));

@@ -5,56 +5,18 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::another_day;
+use crate::asked::{HAS_ENGINE, engine_answers};
+pub(crate) use crate::asked::{campaign, engine};
 
 /// Longest wait for anything; only a hang takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Begins a test with real parts: a Docker engine, a registry, `eb`, a browser.
-macro_rules! engine {
-    () => {
-        if !$crate::dsl::all_tests_are_wanted() {
-            return;
-        }
-    };
-}
-pub(crate) use engine;
-
-/// Begins a test of many rounds, bounded unless `STEVEDORE_FULL=1` asks for all of them.
-macro_rules! campaign {
-    () => {
-        $crate::dsl::engine!()
-    };
-}
-pub(crate) use campaign;
-
-/// Whether a test of this process may use the engine; `selftest` gives each a process of its own.
-static HAS_ENGINE: AtomicBool = AtomicBool::new(false);
-
-/// Whether more than unit tests are to run, as in `cargo xtask selftest`; without an engine that
-/// fails. What is not run is told by `tiers::`.
-pub(crate) fn all_tests_are_wanted() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some();
-    let are_wanted = is_set("STEVEDORE_REQUIRE_DOCKER") || is_set("STEVEDORE_FULL");
-    let is_possible = !are_wanted || engine_answers();
-    assert!(is_possible, "no Docker engine answers; `cargo xtask selftest` starts one");
-    HAS_ENGINE.fetch_or(are_wanted, Ordering::Relaxed);
-    are_wanted
-}
-
-fn engine_answers() -> bool {
-    static ANSWERS: OnceLock<bool> = OnceLock::new();
-    *ANSWERS.get_or_init(|| {
-        let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
-        cmd.is_ok_and(|output| output.status.success())
-    })
-}
 
 /// In CI, where nobody sees the end of the output for long: why a test failed, at once.
 fn tell_failures_at_once() {

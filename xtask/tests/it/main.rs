@@ -9,6 +9,7 @@ mod dsl;
 
 mod another_day;
 mod apt_repository;
+mod asked;
 mod assets;
 mod bad_input;
 mod beanstalk;

@@ -1,6 +1,6 @@
 //! Which tests run when. Each belongs to one tier:
 //!
-//! - **unit**: neither engine nor network; `cargo test` runs them, in a minute.
+//! - **unit**: neither engine nor network; `cargo test` runs them.
 //! - **engine**: real parts. Such a test begins with `engine!()`.
 //! - **campaign**: many rounds, bounded unless `STEVEDORE_FULL=1`. It begins with `campaign!()`.
 //!
@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 
 use crate::dsl::repository;
 
@@ -18,7 +17,7 @@ use crate::dsl::repository;
 const TARGETS: [(&str, &str); 3] = [
     ("xtask/assets/tests/it/", "engine"),
     ("xtask/fingerprint/tests/classes.rs", "unit"),
-    // Also `rounds.rs` and `staging.rs`.
+    // The others: `rounds.rs`, `staging.rs`.
     ("xtask/fingerprint/tests/", "campaign"),
 ];
 /// What reaches an engine or a network; no unit test names it.
@@ -60,7 +59,7 @@ fn tier(path: &str, test: &Test) -> Result<&'static str, String> {
         "campaign!();" if marks == 1 => Ok("campaign"),
         _ if marks > 0 => Err("says its tier twice, or not in its first line".into()),
         _ => match has(&REAL) {
-            Some(word) => Err(format!("is no unit test, since it has {word:?}")),
+            Some(word) => Err(format!("is not a unit test, since it has {word:?}")),
             None => Ok("unit"),
         },
     }
@@ -83,7 +82,8 @@ fn every_test_belongs_to_one_tier() {
     let mut findings = Vec::new();
     for entry in walkdir::WalkDir::new(repository().join("xtask")).sort_by_file_name() {
         let path = entry.unwrap().into_path();
-        if path.extension().is_none_or(|extension| extension != "rs") || path == this_file() {
+        if path.extension().is_none_or(|extension| extension != "rs") || path.ends_with("tiers.rs")
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
@@ -107,10 +107,6 @@ fn every_test_belongs_to_one_tier() {
     }
 }
 
-fn this_file() -> std::path::PathBuf {
-    repository().join(Path::new("xtask/tests/it/tiers.rs"))
-}
-
 #[test]
 fn what_a_test_does_and_what_it_says_of_itself_agree() {
     let of = |body: &str| {
@@ -122,7 +118,7 @@ fn what_a_test_does_and_what_it_says_of_itself_agree() {
     assert_eq!(of("    let one = 1;"), Ok("unit"));
     assert_eq!(of("    engine!();\n    docker(&[]);"), Ok("engine"));
     assert_eq!(of("    campaign!();\n    size(1, 2);"), Ok("campaign"));
-    assert!(of("    docker(&[]);").unwrap_err().contains("is no unit test"));
+    assert!(of("    docker(&[]);").unwrap_err().contains("is not a unit test"));
     assert!(of("    engine!();\n    size(1, 2);").unwrap_err().contains("is a campaign"));
     assert!(of("    let one = 1;\n    engine!();").unwrap_err().contains("not in its first line"));
     assert!(of("    engine!();\n    campaign!();").unwrap_err().contains("twice"));

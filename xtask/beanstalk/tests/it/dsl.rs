@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
 use std::time::{Duration, Instant};
 
+pub(crate) use crate::asked::{campaign, engine};
 use crate::sign::Reply;
 use crate::{sign, tools};
 
@@ -15,38 +15,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const DOCKER_BRANCH: &str = "Docker running on 64bit Amazon Linux 2023";
 pub(crate) const ECS_BRANCH: &str = "ECS running on 64bit Amazon Linux 2023";
-
-/// Begins a test with real parts: a Docker engine, `eb`, `aws`.
-macro_rules! engine {
-    () => {
-        if !$crate::dsl::all_tests_are_wanted() {
-            return;
-        }
-    };
-}
-pub(crate) use engine;
-
-/// Begins a test of many rounds, bounded unless `STEVEDORE_FULL=1` asks for all of them.
-macro_rules! campaign {
-    () => {
-        $crate::dsl::engine!()
-    };
-}
-pub(crate) use campaign;
-
-/// Whether more than unit tests are to run, as in `cargo xtask selftest`; without an engine that
-/// fails.
-pub(crate) fn all_tests_are_wanted() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some();
-    let are_wanted = is_set("STEVEDORE_REQUIRE_DOCKER") || is_set("STEVEDORE_FULL");
-    let answers = || {
-        let cmd = Command::new("docker").args(["version", "--format", "{{.Server.Os}}"]).output();
-        cmd.is_ok_and(|output| output.status.success())
-    };
-    let is_possible = !are_wanted || answers();
-    assert!(is_possible, "no Docker engine answers; `cargo xtask selftest` starts one");
-    are_wanted
-}
 
 /// A server that runs. It ends with the test, and all that it made in the engine ends with it.
 pub(crate) struct Server {

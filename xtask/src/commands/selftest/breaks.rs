@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{Job, clock, compile, run, several};
+use super::{Job, compile, run, several};
 use crate::commands::ci::Clone;
+use crate::commands::gate::clock;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::{cargo, git};
@@ -97,5 +98,5 @@ fn not_caught(ctx: &Ctx, broken: &Break, target: &Path) -> Result<Option<String>
             return Ok(passes.then(|| format!("{package} {test} passes all the same")));
         }
     }
-    Ok(Some(format!("there is no test {package} {test}")))
+    Ok(Some(format!("{package} has no test {test}")))
 }

@@ -47,10 +47,6 @@ pub(crate) fn as_found(containers: &[Container]) -> BTreeMap<String, Wanted> {
     containers.iter().map(one).collect()
 }
 
-pub(super) fn wanted_of(stage: &Stage) -> BTreeMap<String, Wanted> {
-    wanted(&stage.stack, &stage.target.variables)
-}
-
 /// What is waited for, in one line.
 pub(crate) fn waiting_for(waiting: &[Finding]) -> String {
     format!("waiting for {}", verdict::joined(waiting, ", "))
@@ -59,7 +55,6 @@ pub(crate) fn waiting_for(waiting: &[Finding]) -> String {
 pub(crate) struct Startup<'s> {
     ctx: &'s Ctx,
     stage: &'s Stage,
-    wanted: BTreeMap<String, Wanted>,
     /// Containers from before, each with the time of its start: while compose works, they are
     /// judged when they have been started again.
     before: BTreeMap<String, String>,
@@ -73,11 +68,11 @@ pub(crate) struct Startup<'s> {
 
 impl<'s> Startup<'s> {
     pub(crate) fn new(ctx: &'s Ctx, stage: &'s Stage) -> Startup<'s> {
-        let (wanted, now) = (wanted_of(stage), Instant::now());
+        let now = Instant::now();
         let (before, failed) = (BTreeMap::new(), None);
         let watched = Watched::of(ctx, stage);
         let bar = ctx.spinner(format!("starting {}", stage.facts.name));
-        Startup { ctx, stage, wanted, before, started: now, watched, failed, told: now, bar }
+        Startup { ctx, stage, before, started: now, watched, failed, told: now, bar }
     }
 
     /// Notes which containers there are. Those that are to be started and do not stay up are
@@ -122,7 +117,7 @@ impl<'s> Startup<'s> {
             let mut is_new = false;
             while failed.is_empty() && exit::code(&error) == exit::FAILED {
                 let (judged, now) = (self.judged()?, SystemTime::now());
-                match verdict::judge(&self.wanted, &judged, now, false) {
+                match verdict::judge(&self.watched.wanted, &judged, now, false) {
                     Verdict::Failed(found) => failed = found,
                     Verdict::Waiting(waiting) if self.is_undecided(&judged, now) => {
                         failed.extend(self.tell(&waiting).unwrap_or_default());
@@ -144,7 +139,7 @@ impl<'s> Startup<'s> {
 
     /// Waits until all services are ready, or only these: what has failed instead.
     pub(crate) fn until_ready(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<Finding>> {
-        let mut wanted = self.wanted.clone();
+        let mut wanted = self.watched.wanted.clone();
         wanted.retain(|name, _| only.is_none_or(|only| only.contains(name)));
         self.watched.look(self.ctx)?;
         loop {
@@ -165,7 +160,7 @@ impl<'s> Startup<'s> {
     /// What has failed while compose works. It is asked ten times a second.
     fn failures_beside(&mut self) -> Result<Vec<Finding>> {
         let judged = self.judged()?;
-        let found = match verdict::judge(&self.wanted, &judged, SystemTime::now(), false) {
+        let found = match verdict::judge(&self.watched.wanted, &judged, SystemTime::now(), false) {
             Verdict::Ready => Vec::new(),
             Verdict::Failed(failed) => failed,
             Verdict::Waiting(waiting) => self.tell(&waiting).unwrap_or_default(),
@@ -188,7 +183,7 @@ impl<'s> Startup<'s> {
 
     fn is_undecided(&self, judged: &[Container], now: SystemTime) -> bool {
         judged.iter().any(|container| {
-            let wanted = self.wanted.get(container.service());
+            let wanted = self.watched.wanted.get(container.service());
             wanted.is_some_and(|wanted| verdict::is_undecided(container, wanted, now))
         })
     }

@@ -7,12 +7,12 @@ use std::process::Child;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::startup::wanted_of;
+use super::startup;
 use super::verdict::{self, Verdict, Wanted};
 use super::{LABEL_PROJECT, Stage, containers};
 use crate::ctx::{self, Ctx};
+use crate::supervise::group;
 use crate::tools::docker_container::{self, Container};
 
 /// Shortest time between two questions: changes come in bursts.
@@ -24,7 +24,8 @@ const ASKING: Duration = Duration::from_millis(300);
 
 pub(crate) struct Watched {
     project: String,
-    wanted: BTreeMap<String, Wanted>,
+    /// What the files want of each service.
+    pub(super) wanted: BTreeMap<String, Wanted>,
     /// `docker events`, and what it has printed.
     listener: Option<(Child, File)>,
     /// How much of that, in bytes, was there at the last question.
@@ -35,7 +36,8 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn of(ctx: &Ctx, stage: &Stage) -> Watched {
-        let (project, wanted) = (stage.target.project.clone(), wanted_of(stage));
+        let project = stage.target.project.clone();
+        let wanted = startup::wanted(&stage.stack, &stage.target.variables);
         let listener = if ctx.dry_run { None } else { listen(ctx, &project).ok() };
         Watched { project, wanted, listener, told: 0, asked: None, containers: Vec::new() }
     }
@@ -83,10 +85,8 @@ fn listen(ctx: &Ctx, project: &str) -> Result<(Child, File)> {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let Some((process, _)) = &mut self.listener else { return };
-        if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(pid, Signal::KILL);
+        if let Some((process, _)) = &mut self.listener {
+            group::kill(process);
         }
-        let _ = process.wait();
     }
 }
