@@ -15,7 +15,7 @@ pub(crate) fn both_branches(project: &Project) {
     project.file("attached.yml", images.attached());
     let server = ["beanstalk", "serve", "--port", "0", "--attached", "attached.yml"];
     let mut server = project.spawn(&server);
-    server.patient().until("serving Elastic Beanstalk");
+    server.until("serving Elastic Beanstalk");
     on_docker(project, &images);
     on_ecs(project, &images);
     stop(project, server);

@@ -8,15 +8,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::dsl::PATIENCE;
 
 mod page;
 pub(crate) use page::Page;
 
-/// Longest wait for an answer; only a hang takes that long.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What nothing that is named after its content is ever asked for again means.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::campaign::chance::{Chance, size};
-use crate::dsl::{Project, Running, campaign, docker, engine, free_port, get, wait_until};
+use crate::dsl::{
+    PATIENCE, Project, Running, campaign, docker, engine, free_port, get, wait_until,
+};
 
 /// Serves what was built, and the variables of its environment.
 const SERVER: &str = r#"
@@ -51,9 +53,6 @@ const PROCFILE: &str = "release: python3 app/build.py\nbuild: python3 app/build.
 const FACTS: &str = "[host.variables]\nBUILT = \"$STEVEDORE_STATE/built\"\n\
     LIVE = \"$STEVEDORE_LIVE_RELOAD\"\n";
 
-/// Longest wait for what a saved file sets off; an image may have to be built.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 struct Loop<'p> {
     project: &'p Project,
     port: u16,
@@ -90,7 +89,7 @@ fn git(project: &Project, arguments: &[&str]) {
 impl<'p> Loop<'p> {
     fn start(project: &'p Project, port: u16, engine: &str) -> Loop<'p> {
         let mut running = project.spawn(&["dev", "--engine", engine]);
-        running.patient().until("dev answers on").until("watching ");
+        running.until("dev answers on").until("watching ");
         Loop { project, port, running, seen: 0 }
     }
 

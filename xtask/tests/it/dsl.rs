@@ -15,8 +15,9 @@ use crate::another_day;
 use crate::asked::{HAS_ENGINE, engine_answers};
 pub(crate) use crate::asked::{campaign, engine};
 
-/// Longest wait for anything; only a hang takes that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for anything, also where two slow processors work on many tests; only a hang takes that
+/// long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 /// In CI, where nobody sees the end of the output for long: why a test failed, at once.
 fn tell_failures_at_once() {
@@ -282,7 +283,7 @@ impl Project {
             .stderr(output)
             .spawn()
             .unwrap();
-        Running { project: self, child, patience: PATIENCE }
+        Running { project: self, child }
     }
 
     /// The fingerprint alone, by another way than [`Project::fingerprint`].
@@ -414,7 +415,6 @@ impl Answer {
 pub(crate) struct Running<'p> {
     project: &'p Project,
     child: Child,
-    patience: Duration,
 }
 
 impl Running<'_> {
@@ -426,16 +426,10 @@ impl Running<'_> {
         fs::read_to_string(self.project.output_path()).unwrap()
     }
 
-    /// For a first start, which compiles the app.
-    pub(crate) fn patient(&mut self) -> &mut Self {
-        self.patience = 10 * PATIENCE;
-        self
-    }
-
     /// Waits until the output holds a text.
     #[track_caller]
     pub(crate) fn until(&mut self, text: &str) -> &mut Self {
-        wait_for(self.patience, &format!("output {text:?}"), || {
+        wait_until(&format!("output {text:?}"), || {
             let output = self.output();
             if output.contains(text) {
                 return true;
@@ -475,15 +469,10 @@ impl Drop for Running<'_> {
 
 /// Waits for a condition; a hang is a failure with a name.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    wait_for(PATIENCE, what, condition);
-}
-
-#[track_caller]
-fn wait_for(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < patience, "waited too long for {what}");
+        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -61,7 +61,7 @@ fn dev_in_the_foreground(project: &Project) {
     let argument = port.to_string();
     let answers = format!("dev answers on http://127.0.0.1:{port}/");
     let mut dev = project.spawn(&["dev", "--port", &argument]);
-    dev.patient().until(&answers);
+    dev.until(&answers);
     let (status, health) = get(port, "/health").unwrap();
     assert!(status == 200 && health.contains(r#""store":"postgres""#), "{health}");
     assert_eq!(post(port, "/activity", r#"{"kind":"run","minutes":31}"#).unwrap().0, 201);

@@ -26,7 +26,7 @@ fn a_rehearsal_lives_through_everything_and_leaves_nothing_behind() {
 
     // One that is killed leaves what it needs to be found, and the next one finds it.
     let mut killed = project.spawn(&["rehearse", "1.0.0", "--yes"]);
-    killed.patient().until("deploy 1.0.0");
+    killed.until("deploy 1.0.0");
     killed.signal("-KILL");
     killed.ends();
     let left = containers_of(project);

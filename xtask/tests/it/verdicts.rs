@@ -157,7 +157,7 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
     let before = ward.updates("prod");
     let project = &ward.shop.project;
     let mut running = project.spawn(&[&["deploy", "1.1.0"], SHORT].concat());
-    running.patient().until("Environment update is starting.");
+    running.until("Environment update is starting.");
     running.signal("-INT");
     assert_eq!(running.ends(), 130);
     assert!(running.output().contains("`cargo xtask deploy --attach --env prod`"));
@@ -168,9 +168,9 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
     lost.says("the credentials are missing, wrong or have expired");
     ward.drill("expired=false");
     let mut again = ward.shop.project.spawn(&[&["deploy", "1.1.0"], SHORT].concat());
-    again.patient().until("Environment update is starting.");
+    again.until("Environment update is starting.");
     ward.drill("clear=true&stuck=nobody");
-    assert_eq!(again.patient().ends(), 0, "{}", again.output());
+    assert_eq!(again.ends(), 0, "{}", again.output());
     assert_eq!(ward.updates("prod"), before + 1, "told once");
     assert_eq!(ward.story("prod").last().unwrap(), "deploy 1.1.0 succeeded");
     assert_eq!(ward.page("prod"), "200 1.1.0 first two");
@@ -179,14 +179,14 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
     ward.ship("1.2.0", "three");
     ward.drill(&format!("clear=true&stuck={name}"));
     let mut running = ward.shop.project.spawn(&[&["deploy", "1.2.0"], SHORT].concat());
-    running.patient().until("Environment update is starting.");
+    running.until("Environment update is starting.");
     running.signal("-INT");
     assert_eq!(running.ends(), 130);
     drop((running, again));
     let mut spawned = ward.shop.project.spawn(&["rollback", "--yes", "--settle", "6"]);
-    spawned.patient().until("1.2.0 is given up");
+    spawned.until("1.2.0 is given up");
     ward.drill("clear=true");
-    assert_eq!(spawned.patient().ends(), 0, "{}", spawned.output());
+    assert_eq!(spawned.ends(), 0, "{}", spawned.output());
     drop(spawned);
     assert_eq!(ward.page("prod"), "200 1.1.0 first two");
     assert_eq!(ward.story("prod")[6..], ["deploy 1.2.0 failed", "rollback 1.1.0 succeeded"]);
@@ -194,7 +194,7 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
     // Somebody gave it up and is at it: their deployment is not ended by our verdict.
     ward.drill(&format!("stuck={name}"));
     let mut running = ward.shop.project.spawn(&[&["deploy", "1.2.0"], SHORT].concat());
-    running.patient().until("Environment update is starting.");
+    running.until("Environment update is starting.");
     ward.edit_log("prod", |log| {
         let mut theirs = log.last().unwrap().clone();
         theirs["number"] = (log.len() + 1).into();
@@ -204,7 +204,7 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
         log.push(theirs);
     });
     ward.drill("clear=true&stuck=nobody");
-    assert_eq!(running.patient().ends(), 0, "{}", running.output());
+    assert_eq!(running.ends(), 0, "{}", running.output());
     drop(running);
     assert_eq!(ward.story("prod")[8..], ["deploy 1.2.0 abandoned", "deploy 1.2.0 open"]);
     // Nor by who only looks on, as long as theirs may still come.
@@ -215,7 +215,7 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
     let mut looks = ward.shop.project.spawn(&["-v", "deploy", "--attach", "--settle", "1"]);
     wait_until("a few looks", || looks.output().matches("describe-events").count() > 3);
     looks.signal("-INT");
-    assert_eq!(looks.patient().ends(), 130, "{}", looks.output());
+    assert_eq!(looks.ends(), 130, "{}", looks.output());
     drop(looks);
     ward.rewrite_log("prod", |it| it["expires"] = "2020-01-01T00:00:00Z".into());
     let never = ward.xtask(&["deploy", "--attach", "--settle", "1"]).exits(1);

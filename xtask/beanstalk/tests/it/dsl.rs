@@ -9,8 +9,9 @@ pub(crate) use crate::asked::{campaign, engine};
 use crate::sign::Reply;
 use crate::{sign, tools};
 
-/// Longest wait for anything; only a hang takes that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// Longest wait for anything, also where two slow processors work on many tests; only a hang takes that
+/// long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const DOCKER_BRANCH: &str = "Docker running on 64bit Amazon Linux 2023";

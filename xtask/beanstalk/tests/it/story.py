@@ -60,20 +60,21 @@ class Aws:
     """Calls through the AWS CLI: its program, without starting Python for each call."""
 
     def __init__(self):
+        from awscli.clidriver import create_clidriver
+
         model.moments.append(str)
+        # One for all calls, as the tool itself has it: making one takes longer than its answers.
+        self.driver = create_clidriver()
+        model.watch(self.driver.session)
 
     def knows(self, service, action):
         return True
 
     def run(self, arguments):
-        from awscli.clidriver import create_clidriver
-
-        driver = create_clidriver()
-        model.watch(driver.session)
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = driver.main(arguments)
+                code = self.driver.main(arguments)
             except SystemExit as end:
                 code = end.code
         return code, out.getvalue(), err.getvalue()

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 /// Longest wait for an answer of the browser; only a hang takes that long.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 /// One page of a browser that ends with it.
 pub(crate) struct Page {
