@@ -15,6 +15,7 @@ pub(crate) mod cargo;
 pub(crate) mod compose;
 pub(crate) mod curl;
 pub(crate) mod docker;
+pub(crate) mod docker_archive;
 pub(crate) mod docker_config;
 pub(crate) mod docker_container;
 pub(crate) mod docker_volume;

@@ -9,6 +9,7 @@ use fingerprint::sha256;
 use super::gate::{self, Gates, Status};
 use super::image::build;
 use super::image::builder::BuilderFailed;
+use super::image::identity;
 use super::image::packages::ask_image;
 use super::image::plan::{self, Plan, Request};
 use super::{assets, dev, doctor, env, preflight};
@@ -156,8 +157,9 @@ fn as_gate(error: anyhow::Error) -> anyhow::Error {
 struct Settings<'s> {
     service: &'s String,
     command: &'s Vec<String>,
-    /// The ID of its image.
-    id: String,
+    image: String,
+    /// The configuration of that image.
+    config: String,
     given: BTreeMap<&'s String, BTreeSet<String>>,
 }
 
@@ -167,16 +169,16 @@ impl Settings<'_> {
     }
 
     fn key(&self) -> String {
-        format!("{SETTINGS} {} {:?} {:?}", self.id, self.command, self.given)
+        format!("{SETTINGS} {} {:?} {:?}", self.config, self.command, self.given)
     }
 }
 
-/// All of them; `id` knows the images.
+/// All of them; `configs` are the configurations of the images.
 fn all_settings<'s>(
     ctx: &Ctx,
     project: &'s Project,
     request: &'s Request,
-    id: impl Fn(&str) -> Option<String>,
+    configs: &BTreeMap<String, String>,
 ) -> Result<Vec<Settings<'s>>> {
     let mut stacks = BTreeMap::new();
     for name in &project.environments {
@@ -185,12 +187,13 @@ fn all_settings<'s>(
     let services = request.stack.services.iter();
     let settings = services.filter(|(_, service)| !service.facts.variables.is_empty()).filter_map(
         |(name, service)| {
-            let id = id(&image::of_service(project, &request.stack, service)?)?;
+            let image = image::of_service(project, &request.stack, service)?;
+            let config = configs.get(&image)?.clone();
             let given = stacks.iter().filter_map(|(environment, stack)| {
                 Some((*environment, stack.services.get(name)?.given()))
             });
             let command = &service.facts.variables;
-            Some(Settings { service: name, command, id, given: given.collect() })
+            Some(Settings { service: name, command, image, config, given: given.collect() })
         },
     );
     Ok(settings.collect())
@@ -204,10 +207,11 @@ fn settings(
     request: &Request,
     plan: &Plan,
 ) -> Result<()> {
-    let id = |image: &str| plan.of(image).map(|planned| planned.id());
-    for settings in all_settings(ctx, project, request, id)? {
+    let ids = plan.ids();
+    let configs = identity::configs_of(ctx, &ids)?;
+    for settings in all_settings(ctx, project, request, &configs)? {
         gates.run_once(&settings.name(), Some(&settings.key()), || {
-            let Some(answer) = ask_image(ctx, &settings.id, settings.command)? else {
+            let Some(answer) = ask_image(ctx, &ids[&settings.image], settings.command)? else {
                 return Ok(());
             };
             let listed = answer.success(&settings.command.join(" "))?;
@@ -221,12 +225,12 @@ fn settings(
     Ok(())
 }
 
-/// What the gates here would have passed on, had they tried these images.
+/// What the gates here would have passed on, had they tried images with these configurations.
 pub(crate) fn expected(
     ctx: &Ctx,
     project: &Project,
     shipped: &Request,
-    ids: &BTreeMap<String, String>,
+    configs: &BTreeMap<String, String>,
     platform: &str,
     contents: &BTreeMap<String, String>,
 ) -> Result<Vec<record::Gate>> {
@@ -237,10 +241,10 @@ pub(crate) fn expected(
         gates.push(record::Gate { name: tests_name(&request), fingerprint });
     }
     gates.push(gate::expected(&format!("images of {}", shipped.facts.name), None));
-    for settings in all_settings(ctx, project, shipped, |image| ids.get(image).cloned())? {
+    for settings in all_settings(ctx, project, shipped, configs)? {
         gates.push(gate::expected(&settings.name(), Some(&settings.key())));
     }
-    let (name, key) = smoke::name_and_key(shipped, ids);
+    let (name, key) = smoke::name_and_key(shipped, configs);
     gates.push(gate::expected(&name, key.as_deref()));
     Ok(gates)
 }

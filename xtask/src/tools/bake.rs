@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
@@ -69,6 +69,25 @@ pub(crate) fn bake<'s>(
     .env("BUILDX_GIT_INFO", "0")
     // Newer builders ask before they read outside the current directory: our links lie there.
     .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+}
+
+/// Has the builder write down what each image became, for [`parse_metadata`].
+pub(crate) fn with_metadata<'s>(cmd: Cmd<'s>, file: &Path) -> Cmd<'s> {
+    cmd.arg("--metadata-file").arg(file)
+}
+
+/// ID -> configuration of the images that a builder made.
+pub(crate) fn parse_metadata(text: &str) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Made {
+        #[serde(rename = "containerimage.digest")]
+        id: Option<String>,
+        #[serde(rename = "containerimage.config.digest")]
+        config: Option<String>,
+    }
+    let targets: BTreeMap<String, Made> =
+        serde_json::from_str(text).context("can't read what the builder wrote of its images")?;
+    Ok(targets.into_values().filter_map(|made| made.id.zip(made.config)).collect())
 }
 
 /// The manifest digest that a registry has for a reference; fails where none answers.

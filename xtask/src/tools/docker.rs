@@ -51,6 +51,16 @@ pub(crate) fn data_directory(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker info --format '{{.DockerRootDir}}'")
 }
 
+/// Asks the engine in which store it keeps its images.
+pub(crate) fn image_store(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "docker info --format '{{json .DriverStatus}}'")
+}
+
+/// Whether an answer to [`image_store`] means containerd's store.
+pub(crate) fn is_containerd_store(status: &str) -> bool {
+    status.contains("io.containerd.snapshotter.v1")
+}
+
 pub(crate) fn buildx_version(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker buildx version")
 }
@@ -233,6 +243,11 @@ pub(crate) fn labelled<'s>(sh: &'s Shell, kind: &str, more: &[&str], label: &str
 
 pub(crate) fn remove<'s>(sh: &'s Shell, kind: &str, how: &[&str], ids: &[&str]) -> Cmd<'s> {
     cmd!(sh, "docker {kind} {how...} {ids...}")
+}
+
+/// The IDs of all images with a label, those without a name too.
+pub(crate) fn images_with_label<'s>(sh: &'s Shell, label: &str) -> Cmd<'s> {
+    cmd!(sh, "docker image ls --all --quiet --no-trunc --filter label={label}")
 }
 
 /// Images of a registry that lie here under no tag, `NAME@DIGEST` a line.

@@ -93,7 +93,9 @@ fn plain(shop: &Shop, command: &str) -> String {
     });
     let words: Vec<String> = words.map(|word| word.trim_end_matches("\\n").to_owned()).collect();
     let is_path = |word: &String| {
-        [":bake.json", ":seal.json", ":smoke.yml", ".tar"].iter().any(|end| word.ends_with(end))
+        [":bake.json", ":seal.json", ":made.json", ":smoke.yml", ".tar"]
+            .iter()
+            .any(|end| word.ends_with(end))
     };
     words
         .iter()
@@ -180,7 +182,7 @@ fn what_a_dry_run_prints_is_what_the_real_run_does() {
         .file("docker/compose.yml", migrates)
         .file("app/migrations/1_start.sql", "-- stevedore: compatible, the first\n");
     shop.commit("a migration");
-    docker(&["image", "rm", "--force", &shop.config("1.0.0", "app")]);
+    shop.forget_image("1.0.0", "app");
     let third = check(&shop, &registry, &["release", "1.1.0"]);
     assert!(third.iter().any(|call| call.starts_with("docker image pull")), "{third:#?}");
     let stack = third.iter().filter(|call| call.contains("schema-stack.yml"));

@@ -366,7 +366,8 @@ fn half_of_body(answer: &[u8]) -> usize {
     head.map_or(answer.len(), |at| at + 4 + (answer.len() - at - 4) / 2)
 }
 
-/// Up to the last byte of the head; nothing where it is none, such as a beginning of TLS.
+/// Up to the last byte of the head; nothing where it is none. A beginning of TLS is answered as a
+/// server without TLS does it: with plain HTTP, by which clients know that it has none.
 fn read_head(stream: &mut TcpStream) -> io::Result<Option<Request>> {
     stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut head = Vec::new();
@@ -375,6 +376,8 @@ fn read_head(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
         if head[0] == 0x16 {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
+            io::copy(stream, &mut io::sink())?;
             return Ok(None);
         }
     }

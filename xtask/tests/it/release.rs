@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::dsl::{Project, docker, engine, file_in_image};
 use crate::registry::Registry;
-use crate::shop::Shop;
+use crate::shop::{Shop, configuration};
 
 /// A shop whose registry nobody needs.
 fn shop() -> Shop {
@@ -47,8 +47,7 @@ fn a_release_is_a_tag_on_a_commit_that_adds_its_record_and_touches_nothing_else(
     assert_eq!(record["commit"], commit.as_str());
     let name = format!("{}/app:0.7.0", shop.project.name);
     assert_eq!(file_in_image(&name, "/app/source.txt"), "one\n", "of the commit");
-    let id = docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
-    assert_eq!(id.trim(), shop.config("0.7.0", "app"));
+    assert_eq!(configuration(&name), shop.config("0.7.0", "app"));
     let labels = docker(&["image", "inspect", "--format", "{{json .Config.Labels}}", &name]);
     let title = format!(r#""org.opencontainers.image.title":"{}/app""#, shop.project.name);
     assert!(labels.contains(&title), "{labels}");
@@ -187,8 +186,7 @@ fn the_article_s_story_back_to_the_old_app_is_back_to_its_stack_byte_for_byte() 
     shop.project.xtask(&["image", "pull", "0.7.0"]).succeeds();
     let name = |image: &str| format!("{}/{image}:0.7.0", shop.project.name);
     for (image, config) in [("app", app), ("base", base)] {
-        let id = docker(&["image", "inspect", "--format", "{{.Id}}", &name(image)]);
-        assert_eq!(id.trim(), config, "{image}");
+        assert_eq!(configuration(&name(image)), config, "{image}");
     }
     assert_eq!(file_in_image(&name("app"), "/stack"), "A\n");
     assert_eq!(file_in_image(&name("app"), "/app/source.txt"), "app 7\n");

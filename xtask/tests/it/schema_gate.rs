@@ -66,8 +66,7 @@ fn the_release_before_has_to_run_after_migrations_that_are_marked_compatible() {
     assert_eq!(gate(&shop, "1.0.0"), None);
 
     // It is tried as its own commit describes it, also where this engine has forgotten its images.
-    let old = shop.config("1.0.0", "app");
-    docker(&["image", "rm", "--force", &old]);
+    shop.forget_image("1.0.0", "app");
     compose(&shop, "well");
     let kinds = "-- stevedore: compatible, a new table\nCREATE TABLE kinds (name text);\n";
     shop.project.file("app/migrations/2_kinds.sql", kinds).file("app/well", "true\n");
@@ -133,7 +132,7 @@ fn an_app_that_migrates_by_itself_is_tried_as_it_was_on_what_the_new_one_has_lef
     answer.says("1.0.0 does not run after it").says("app ended with exit code 5");
     assert_eq!(left(&shop), "");
 
-    docker(&["image", "rm", "--force", &shop.config("1.0.0", "app")]);
+    shop.forget_image("1.0.0", "app");
     let answer = shop.release("1.1.0").exits(4);
     answer.says("the image app of 1.0.0 is not here").says("`cargo xtask publish 1.0.0`");
     assert_eq!(shop.git(&["tag"]), "v1.0.0");

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::dsl::{Project, docker, engine, file_in_image};
 use crate::registry::Registry;
+use crate::shop::configuration;
 
 /// A project that shares through a registry of its own, on a base of its own.
 fn shared() -> (Project, Registry) {
@@ -149,8 +150,8 @@ fn forged_and_damaged_entries_of_the_registry_are_refused() {
     }
 
     // Its bytes damaged where they lie.
-    let config = docker(&["image", "inspect", "--format", "{{.Id}}", &new]);
-    let config = config.trim().trim_start_matches("sha256:");
+    let config = configuration(&new);
+    let config = config.trim_start_matches("sha256:");
     let tag = new.rsplit(':').next().unwrap();
     let find = format!(
         "cd /var/lib/docker-registry/docker/registry/v2 && f=$(ls blobs/sha256/*/{config}/data) \

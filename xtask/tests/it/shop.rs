@@ -94,6 +94,18 @@ impl Shop {
         self.record(version)["images"][image]["config"].as_str().unwrap().to_owned()
     }
 
+    /// The name that a released image has in the engine.
+    pub(crate) fn name(&self, version: &str, image: &str) -> String {
+        format!("{}/{image}:{version}", self.project.name)
+    }
+
+    /// Forgets a released image under all of its names, as if on another machine.
+    pub(crate) fn forget_image(&self, version: &str, image: &str) {
+        let name = self.name(version, image);
+        let id = docker(&["image", "inspect", "--format", "{{.Id}}", &name]);
+        docker(&["image", "rm", "--force", id.trim()]);
+    }
+
     /// Every branch and tag, here and there: `NAME OBJECT` lines.
     pub(crate) fn references(&self) -> String {
         let format = "--format=%(refname) %(objectname)";
@@ -119,4 +131,16 @@ pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "git {arguments:?}: {words}");
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// The digest of an image's configuration, as the archive that the engine writes of it says.
+pub(crate) fn configuration(reference: &str) -> String {
+    let archive = tempfile::NamedTempFile::new().unwrap();
+    docker(&["image", "save", "--output", archive.path().to_str().unwrap(), reference]);
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--extract", "--to-stdout", "--file"]).arg(archive.path()).arg("manifest.json");
+    let list = tar.output().unwrap().stdout;
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let path = list[0]["Config"].as_str().unwrap();
+    format!("sha256:{}", path.rsplit('/').next().unwrap().trim_end_matches(".json"))
 }

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dsl::{Answer, Project, campaign, docker, engine};
 use crate::registry::Registry;
-use crate::shop::{Shop, git};
+use crate::shop::{Shop, configuration, git};
 
 /// A shop with two releases that everybody has.
 struct Case {
@@ -195,7 +195,7 @@ fn verify_elsewhere(case: &Case) {
     }
     // What lies under a name in the engine is neither believed nor a part of a release.
     let name = format!("{}/app:1.0.0", case.shop.project.name);
-    docker(&["image", "tag", &case.shop.config("1.1.0", "app"), &name]);
+    docker(&["image", "tag", &case.shop.name("1.1.0", "app"), &name]);
     case.shop.verify("1.0.0").succeeds();
     case.shop.forget_images();
     let clone = case.shop.project.scratch().join("clone");
@@ -397,18 +397,19 @@ fn change_registry(case: &Case) {
         docker(&["image", "rm", &name]);
     };
     let app = shop.config("1.0.0", "app");
+    let local = shop.name("1.0.0", "app");
     let manifest = || registry.manifest(&format!("team/{}/app", shop.project.name), "1.0.0");
     let layers = manifest()["layers"].as_array().unwrap().clone();
     let layer = layers.last().unwrap()["digest"].as_str().unwrap().to_owned();
-    let local = format!("{}/app:1.0.0", shop.project.name);
     let recipe = shop.project.scratch().join("evil");
     std::fs::create_dir(&recipe).unwrap();
     std::fs::write(recipe.join("Dockerfile"), format!("FROM {local}\nENV EVIL=1\n")).unwrap();
     let evil = docker(&["build", "--quiet", recipe.to_str().unwrap()]);
-    for other in [&*shop.config("1.1.0", "app"), &shop.config("1.0.0", "base"), evil.trim()] {
+    for other in [&*shop.name("1.1.0", "app"), &shop.name("1.0.0", "base"), evil.trim()] {
         put(other);
+        let other = configuration(other);
         case.finds(&[&format!("app:1.0.0 has the configuration {other}")]);
-        put(&app);
+        put(&local);
     }
     docker(&["image", "rm", evil.trim()]);
     let tag = format!("{STORE}/repositories/team/{}/app/_manifests/tags/1.0.0", shop.project.name);

@@ -13,7 +13,7 @@ use fingerprint::sha256;
 use fingerprint::stage::{self, Moved};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
-use super::{destroy, external, inputs, last, leftovers, verify};
+use super::{destroy, external, identity, inputs, last, leftovers, verify};
 use crate::commands::doctor;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -349,12 +349,19 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         contents.insert(image.clone(), content);
     }
     let file = workshop.path("seal.json");
-    let cmd = write_definition(ctx, &file, &definition)?;
+    let made = workshop.path("made.json");
+    let cmd = bake::with_metadata(write_definition(ctx, &file, &definition)?, &made);
     ctx.run(cmd).map_err(|error| explain_failure(ctx, error, &[]))?;
     destroy::remove(ctx, &names)?;
     if ctx.dry_run {
         images.iter().for_each(|planned| ctx.pretend(&planned.reference));
         return Ok(());
+    }
+    // Where it wrote nothing, the images are read when their configuration is asked for.
+    if let Ok(text) = std::fs::read_to_string(&made) {
+        for (id, config) in bake::parse_metadata(&text)? {
+            identity::remember(ctx, &id, &config);
+        }
     }
     for planned in images {
         let content = contents.remove(&planned.recipe.image).unwrap_or_default();

@@ -382,11 +382,6 @@ fn differences(planned: &Planned, files: &Files, last: &Record) -> Vec<String> {
     reason::differences(&last.inputs, &planned.inputs, &place)
 }
 
-/// Whether the engine has an image by its ID.
-pub(crate) fn exists(ctx: &Ctx, id: &str) -> Result<bool> {
-    Ok(id_of(ctx, id)?.is_some())
-}
-
 /// The ID of an image in the engine, by any of its names.
 pub(crate) fn id_of(ctx: &Ctx, name: &str) -> Result<Option<String>> {
     let answer = ctx.ask(docker::inspect_images(&ctx.sh, &[name.to_owned()]), QUESTION)?;

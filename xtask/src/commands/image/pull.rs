@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use fingerprint::short;
 
 use super::plan::{self, LABEL_FINGERPRINT, Planned, Request};
-use super::{destroy, share};
+use super::{destroy, identity, share};
 use crate::cli::{Cache, ImagePull};
 use crate::commands::publish::images::{Shelf, There};
 use crate::commands::registry::{self, Registry};
@@ -17,6 +17,7 @@ use crate::exit;
 use crate::release::record::Record;
 use crate::release::version;
 use crate::tools::docker;
+use crate::tools::registry::Manifest;
 
 impl ImagePull {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -110,13 +111,11 @@ fn release(ctx: &Ctx, version: &semver::Version, only: &[String]) -> Result<()> 
     let mut shelf = None;
     for image in record.images.keys().filter(wanted) {
         let recorded = &record.images[image];
-        let status = match get(ctx, &record, image, &mut shelf)? {
-            true => "pulled",
-            false => {
-                ctx.run(docker::tag(&ctx.sh, &recorded.config, &name_of(&record, image)))?;
-                "here"
-            }
-        };
+        let Got { id, pulled } = get(ctx, &record, image, &mut shelf)?;
+        if !pulled {
+            ctx.run(docker::tag(&ctx.sh, &id, &name_of(&record, image)))?;
+        }
+        let status = if pulled { "pulled" } else { "here" };
         if !ctx.dry_run {
             report(ctx, status, image, &recorded.fingerprint)?;
         }
@@ -124,21 +123,40 @@ fn release(ctx: &Ctx, version: &semver::Version, only: &[String]) -> Result<()> 
     Ok(())
 }
 
+/// Pulls what a manifest names, by its digest: the ID that the engine has for it then.
+pub(crate) fn fetch(ctx: &Ctx, remote: &str, manifest: &Manifest) -> Result<String> {
+    ctx.run(docker::pull(&ctx.sh, remote))?;
+    let config = &manifest.config.digest;
+    if ctx.dry_run {
+        return Ok(config.clone());
+    }
+    identity::remember(ctx, &manifest.digest, config);
+    let id = plan::id_of(ctx, remote)?;
+    id.with_context(|| format!("{remote} is gone again; run the same command once more"))
+}
+
 /// What an image of a release is called in this engine.
 fn name_of(record: &Record, image: &str) -> String {
     format!("{}/{image}:{}", record.name, record.version)
 }
 
-/// Pulls an image of a release, by digest, where this engine lacks it: whether it did.
+/// An image of a release in this engine.
+pub(crate) struct Got {
+    /// The engine's; in a dry run it may not be known yet.
+    pub(crate) id: String,
+    pub(crate) pulled: bool,
+}
+
+/// Pulls an image of a release, by digest, where this engine lacks it.
 pub(crate) fn get<'c>(
     ctx: &'c Ctx,
     record: &Record,
     image: &str,
     shelf: &mut Option<Shelf<'c>>,
-) -> Result<bool> {
-    let config = &record.images[image].config;
-    if plan::exists(ctx, config)? {
-        return Ok(false);
+) -> Result<Got> {
+    let recorded = &record.images[image];
+    if let Some(id) = identity::find(ctx, recorded)? {
+        return Ok(Got { id, pulled: false });
     }
     if shelf.is_none() {
         *shelf = Some(Shelf::open(ctx, record)?);
@@ -154,8 +172,9 @@ pub(crate) fn get<'c>(
     };
     let remote = shelf.exact_name(record, image, &manifest);
     ctx.say(format_args!("pulling {}", shelf.name(record, image)));
-    ctx.run(docker::pull(&ctx.sh, &remote))?;
-    ctx.run(docker::tag(&ctx.sh, config, &name_of(record, image)))?;
+    let name = name_of(record, image);
+    let id = fetch(ctx, &remote, &manifest)?;
+    ctx.run(docker::tag(&ctx.sh, &id, &name))?;
     destroy::remove(ctx, &[remote])?;
-    Ok(true)
+    Ok(Got { id, pulled: true })
 }

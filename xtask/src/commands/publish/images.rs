@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::commands::image::plan::LABEL_FINGERPRINT;
-use crate::commands::image::{destroy, plan};
+use crate::commands::image::{destroy, identity, plan};
 use crate::commands::registry::{self, Registry};
 use crate::ctx::Ctx;
 use crate::exit;
@@ -195,12 +195,9 @@ pub(crate) fn check_config(bytes: &[u8], image: &Image) -> Result<()> {
 
 /// The ID of a released image in this engine.
 pub(crate) fn here(ctx: &Ctx, record: &Record, image: &str) -> Result<Option<String>> {
-    let id = &record.images[image].config;
-    match plan::exists(ctx, id) {
-        Ok(true) => Ok(Some(id.clone())),
-        Ok(false) => Ok(None),
+    match identity::find(ctx, &record.images[image]) {
         // What the registry has needs no engine.
         Err(error) if exit::code(&error) == exit::MISSING => Ok(None),
-        Err(error) => Err(error),
+        found => found,
     }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::Cache;
 use crate::commands::image::plan::{Planned, Request};
-use crate::commands::image::share;
 use crate::commands::image::{build, destroy};
+use crate::commands::image::{identity, share};
 use crate::commands::registry;
 use crate::ctx::Ctx;
 use crate::tools::docker;
@@ -24,7 +24,8 @@ pub(super) fn publish(ctx: &Ctx, environment: &str) -> Result<()> {
         let path = format!("{}/{}", request.stack.name, planned.recipe.image);
         let moving = registry.manifest(&path, environment)?;
         let name = format!("{repository}/{path}:{environment}");
-        let is_ours = |manifest: &Manifest| manifest.config.digest == planned.id();
+        let config = identity::config(ctx, &planned.id())?;
+        let is_ours = |manifest: &Manifest| manifest.config.digest == config;
         let same = moving.as_ref().is_some_and(is_ours);
         if !same {
             move_name(ctx, planned, &name)?;

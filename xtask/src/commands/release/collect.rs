@@ -10,9 +10,9 @@ use serde::Deserialize;
 use walkdir::WalkDir;
 
 use crate::commands::env;
+use crate::commands::image::identity;
 use crate::commands::image::packages::{System, ask_image, system_of};
 use crate::commands::image::plan::{self, Planned, Request};
-use crate::commands::image::read_back::{Parts, read_back};
 use crate::ctx::Ctx;
 use crate::project::assets::{OUTPUT, SOURCE};
 use crate::project::image::of_service;
@@ -21,11 +21,12 @@ use crate::project::{Project, migrations};
 use crate::release::record::{
     Asset, Base, Dependency, Image, Key, Layer, Migration, Service, Source, Store,
 };
+use crate::tools::docker_archive::Parts;
 
 /// The lock files of which the dependencies are listed.
 const CARGO_LOCK: &str = "Cargo.lock";
 
-/// Image -> what it is, read back out of the engine. `ids` are those of the images there.
+/// Image -> what it is, read back out of the engine. `ids` are those that the engine has for them.
 pub(crate) fn images(
     ctx: &Ctx,
     images: &[Planned],
@@ -33,7 +34,7 @@ pub(crate) fn images(
 ) -> Result<BTreeMap<String, Image>> {
     let parts = match ctx.dry_run {
         true => BTreeMap::new(),
-        false => read_back(ctx, &ids.values().cloned().collect::<Vec<_>>())?,
+        false => identity::parts(ctx, &ids.values().cloned().collect::<Vec<_>>())?,
     };
     let mut found = BTreeMap::new();
     for planned in images {
@@ -76,11 +77,12 @@ pub(crate) fn services(
     for (name, service) in &stack.services {
         let own = of_service(&facts.project, stack, service);
         let foreign = service.image.clone().filter(|_| own.is_none());
-        let config = match &foreign {
+        let from_elsewhere = match &foreign {
             Some(reference) => plan::id_of(ctx, reference)?,
             None => None,
         };
-        let id = own.as_ref().and_then(|image| ids.get(image)).or(config.as_ref());
+        let config = from_elsewhere.as_ref().map(|id| identity::config(ctx, id)).transpose()?;
+        let id = own.as_ref().and_then(|image| ids.get(image)).or(from_elsewhere.as_ref());
         let store = match id.filter(|_| !service.facts.version.is_empty()) {
             Some(id) => store(ctx, id, &service.facts.version)?,
             None => None,

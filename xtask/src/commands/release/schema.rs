@@ -15,7 +15,7 @@ use super::{SHIPPED, collect};
 use crate::commands::env::{self, Facts};
 use crate::commands::gate::{self, Gates};
 use crate::commands::image::plan::Request;
-use crate::commands::image::pull;
+use crate::commands::image::{identity, pull};
 use crate::commands::releases;
 use crate::commands::test::trial_start::{self, TrialStart, of_services};
 use crate::ctx::Ctx;
@@ -36,7 +36,8 @@ pub(crate) fn name(previous: &Version) -> String {
     format!("{NAME} {previous}")
 }
 
-/// Runs the gate where new migrations ask for it; `ids` are those of the new images.
+/// Runs the gate where new migrations ask for it; `ids` are those that the engine has for the new
+/// images.
 pub(super) fn gate(
     ctx: &Ctx,
     places: &Places,
@@ -60,11 +61,14 @@ pub(super) fn gate(
         return Ok(());
     }
     let before = repository::check_out(ctx, places, &previous.commit, PREVIOUS)?;
-    let pair = Pair::load(tree, request, ids, &before.ctx, previous)?;
+    let ids_of_new = of_services(&request, ids);
+    let configs = identity::configs_of(ctx, ids)?;
+    let pair = Pair::load(tree, request, &configs, &before.ctx, previous)?;
     let (version, key) = (&previous.version, pair.key());
     gates.run_once(&name(version), key.as_deref(), || {
-        pair.get_images(ctx, previous)?;
-        trial_start::try_out(tree, NAME, pair.starts(tree, &before.ctx, version, &names(&new))?)
+        let ids = pair.get_images(ctx, previous, ids_of_new)?;
+        let starts = pair.starts(tree, &before.ctx, version, &names(&new), ids)?;
+        trial_start::try_out(tree, NAME, starts)
     })?;
     Ok(())
 }
@@ -86,9 +90,11 @@ pub(super) fn expected(
     if new.is_empty() || unmarked(&new).is_some() {
         return Ok(None);
     }
-    let ids = found.images.iter().map(|(image, it)| (image.clone(), it.config.clone())).collect();
+    let configs = found.images.iter();
+    let configs = configs.map(|(image, it)| (image.clone(), it.config.clone())).collect();
     let before = repository::check_out(ctx, places, &previous.commit, PREVIOUS)?;
-    let pair = Pair::load(tree, Request::load(tree, SHIPPED)?, &ids, &before.ctx, &previous)?;
+    let request = Request::load(tree, SHIPPED)?;
+    let pair = Pair::load(tree, request, &configs, &before.ctx, &previous)?;
     Ok(Some(gate::expected(&name(version), pair.key().as_deref())))
 }
 
@@ -111,28 +117,36 @@ struct Pair {
     /// What compose reads of the latter: the services of the release before, but for those that
     /// hold data, and those that migrate it and end.
     description: String,
-    /// The images of the release before that it needs.
-    images: BTreeSet<String>,
+    /// Service -> the image of the release before that it needs.
+    images: BTreeMap<String, String>,
+    /// The services of the new release that the release before meets.
+    kept: BTreeSet<String>,
 }
 
 struct Half {
     facts: Facts,
     stack: Stack,
-    /// Service -> the ID of the image that it runs.
-    ids: BTreeMap<String, String>,
+    /// Service -> the configuration of the image that it runs.
+    configs: BTreeMap<String, String>,
+}
+
+/// Service -> the ID that the engine has for the image that it runs, of each half.
+struct Ids {
+    new: BTreeMap<String, String>,
+    old: BTreeMap<String, String>,
 }
 
 impl Pair {
     fn load(
         tree: &Ctx,
         request: Request,
-        ids: &BTreeMap<String, String>,
+        configs: &BTreeMap<String, String>,
         before: &Ctx,
         previous: &Record,
     ) -> Result<Pair> {
-        let ids = of_services(&request, ids);
+        let configs = of_services(&request, configs);
         let Request { facts, stack, .. } = request;
-        let new = Half { facts, stack, ids };
+        let new = Half { facts, stack, configs };
         let stays =
             |it: &&Service| it.facts.attached || it.facts.migrations.is_some() && it.facts.once;
         let kept = new.stack.services.iter().filter(|(_, it)| stays(it));
@@ -141,32 +155,41 @@ impl Pair {
         let older = env::describe(before, &facts)?;
         let description = stack::combine(&older, &env::describe(tree, &new.facts)?, &kept)?;
         let stack = stack::parse(&description, &facts.environment.variables)?;
-        let (mut ids, mut images) = (BTreeMap::new(), BTreeSet::new());
+        let (mut configs, mut images) = (BTreeMap::new(), BTreeMap::new());
         for name in stack.services.keys() {
             if kept.contains(name) {
-                ids.extend(
-                    new.ids.get_key_value(name).map(|(name, id)| (name.clone(), id.clone())),
-                );
+                let config = new.configs.get_key_value(name);
+                configs.extend(config.map(|(name, config)| (name.clone(), config.clone())));
             } else if let Some(service) = previous.services.get(name)
                 && let Some(image) = previous.images.get(&service.image)
             {
-                ids.insert(name.clone(), image.config.clone());
-                images.insert(service.image.clone());
+                configs.insert(name.clone(), image.config.clone());
+                images.insert(name.clone(), service.image.clone());
             }
         }
-        Ok(Pair { new, old: Half { facts, stack, ids }, description, images })
+        Ok(Pair { new, old: Half { facts, stack, configs }, description, images, kept })
     }
 
     /// On what a pass counts; nothing where that cannot be told.
     fn key(&self) -> Option<String> {
-        let key = |half: &Half| trial_start::key(&half.facts, &half.stack, &half.ids);
+        let key = |half: &Half| trial_start::key(&half.facts, &half.stack, &half.configs);
         Some(format!("{DEFINITION} {}\n{}", key(&self.new)?, key(&self.old)?))
     }
 
-    /// Gets the images of the release before that this engine has forgotten.
-    fn get_images(&self, ctx: &Ctx, previous: &Record) -> Result<()> {
+    /// Gets the images of the release before that this engine has forgotten; `new` are the IDs of
+    /// the new release's.
+    fn get_images(
+        &self,
+        ctx: &Ctx,
+        previous: &Record,
+        new: BTreeMap<String, String>,
+    ) -> Result<Ids> {
+        let is_kept = |(name, _): &(&String, &String)| self.kept.contains(*name);
+        let kept = new.iter().filter(is_kept);
+        let mut old: BTreeMap<String, String> =
+            kept.map(|(name, id)| (name.clone(), id.clone())).collect();
         let mut shelf = None;
-        for image in &self.images {
+        for (service, image) in &self.images {
             match pull::get(ctx, previous, image, &mut shelf) {
                 Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
                 Err(error) => {
@@ -177,10 +200,10 @@ impl Pair {
                          registry"
                     )));
                 }
-                Ok(_) => {}
+                Ok(got) => drop(old.insert(service.clone(), got.id)),
             }
         }
-        Ok(())
+        Ok(Ids { new, old })
     }
 
     /// First the new release's services that hold data or migrate it, then the old release.
@@ -190,6 +213,7 @@ impl Pair {
         before: &'c Ctx,
         previous: &Version,
         marked: &str,
+        ids: Ids,
     ) -> Result<Vec<TrialStart<'c>>> {
         let Pair { new, old, description, .. } = self;
         let path = tree.state().join(SHIPPED).join("schema-stack.yml");
@@ -206,7 +230,7 @@ impl Pair {
             failure: "the new release's data did not come up".into(),
             facts: new.facts,
             stack: new.stack,
-            ids: new.ids,
+            ids: ids.new,
         };
         let then = TrialStart {
             ctx: before,
@@ -219,7 +243,7 @@ impl Pair {
             ),
             facts: old.facts,
             stack: old.stack,
-            ids: old.ids,
+            ids: ids.old,
         };
         Ok(vec![first, then])
     }

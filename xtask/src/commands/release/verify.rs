@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::repository::{self, Repository};
 use super::{SHIPPED, collect, make, old_assets, schema, short};
-use crate::commands::image::destroy;
 use crate::commands::image::plan::{self, Planned, Request};
+use crate::commands::image::{destroy, identity, pull};
 use crate::commands::publish::images::{Shelf, There, check_config, path};
 use crate::commands::registry::Layer;
 use crate::commands::{assets, check, parity, releases, test};
@@ -23,7 +23,6 @@ use crate::project::Project;
 use crate::project::lock::epoch_seconds;
 use crate::release::record::{Record, paths};
 use crate::release::{sbom, version};
-use crate::tools::docker;
 use crate::tools::git::{self, Places, Reference};
 
 mod compare;
@@ -273,20 +272,21 @@ fn again(ctx: &Ctx, shelf: &Shelf<'_>, record: &Record) -> Result<Record> {
     let contents: BTreeMap<String, String> =
         record.bases.iter().map(|(name, base)| (name.clone(), base.content.clone())).collect();
     let images = plan::from_files(ctx, &request, &record.platform, &contents)?;
-    let ids: BTreeMap<String, String> = record
-        .images
-        .iter()
-        .map(|(image, recorded)| (image.clone(), recorded.config.clone()))
-        .filter(|(image, _)| images.iter().any(|planned| planned.recipe.image == *image))
-        .collect();
+    let is_needed = |image: &String| images.iter().any(|it| it.recipe.image == *image);
+    let needed = record.images.iter().filter(|(image, _)| is_needed(image));
+    let configs: BTreeMap<String, String> =
+        needed.map(|(image, recorded)| (image.clone(), recorded.config.clone())).collect();
     let named: Vec<&str> = images.iter().map(|planned| planned.recipe.image.as_str()).collect();
     anyhow::ensure!(
-        named.iter().all(|image| ids.contains_key(*image)),
+        named.iter().all(|image| configs.contains_key(*image)),
         "the stack of that commit has the images {}",
         named.join(", ")
     );
-    let fetched = fetch(ctx, shelf, record, &ids)?;
-    let found = look(ctx, &project, &request, record, &images, &ids, &contents);
+    let mut fetched = Vec::new();
+    let found = ids(ctx, shelf, record, configs.keys(), &mut fetched).and_then(|ids| {
+        let here = Here { images: &images, ids: &ids, configs: &configs };
+        look(ctx, &project, &request, record, &here, &contents)
+    });
     let removed = match fetched.is_empty() {
         true => Ok(()),
         false => destroy::remove(ctx, &fetched),
@@ -294,26 +294,40 @@ fn again(ctx: &Ctx, shelf: &Shelf<'_>, record: &Record) -> Result<Record> {
     found.and_then(|found| removed.map(|()| found))
 }
 
-/// Gets the images that this engine lacks, by digest: the names under which they are here now.
-fn fetch(
+/// Image -> the ID that the engine has for it. Those that it lacks come from the registry, by
+/// digest; `fetched` gets the names under which they are here then.
+fn ids<'i>(
     ctx: &Ctx,
     shelf: &Shelf<'_>,
     record: &Record,
-    ids: &BTreeMap<String, String>,
-) -> Result<Vec<String>> {
-    let mut fetched = Vec::new();
-    for (image, id) in ids {
-        if plan::exists(ctx, id)? {
-            continue;
-        }
-        let There::Same(manifest) = shelf.look(record, image)? else {
-            anyhow::bail!("the registry does not have {}", shelf.name(record, image));
+    images: impl Iterator<Item = &'i String>,
+    fetched: &mut Vec<String>,
+) -> Result<BTreeMap<String, String>> {
+    let mut ids = BTreeMap::new();
+    for image in images {
+        let id = match identity::find(ctx, &record.images[image])? {
+            Some(id) => id,
+            None => {
+                let There::Same(manifest) = shelf.look(record, image)? else {
+                    anyhow::bail!("the registry does not have {}", shelf.name(record, image));
+                };
+                let name = shelf.exact_name(record, image, &manifest);
+                fetched.push(name.clone());
+                pull::fetch(ctx, &name, &manifest)?
+            }
         };
-        let name = shelf.exact_name(record, image, &manifest);
-        ctx.run(docker::pull(&ctx.sh, &name))?;
-        fetched.push(name);
+        ids.insert(image.clone(), id);
     }
-    Ok(fetched)
+    Ok(ids)
+}
+
+/// The images of a release, as its files and this engine have them.
+struct Here<'h> {
+    images: &'h [Planned],
+    /// Image -> the ID that the engine has for it.
+    ids: &'h BTreeMap<String, String>,
+    /// Image -> its configuration.
+    configs: &'h BTreeMap<String, String>,
 }
 
 fn look(
@@ -321,10 +335,10 @@ fn look(
     project: &Project,
     request: &Request,
     record: &Record,
-    images: &[Planned],
-    ids: &BTreeMap<String, String>,
+    here: &Here<'_>,
     contents: &BTreeMap<String, String>,
 ) -> Result<Record> {
+    let Here { images, ids, configs } = here;
     let tools = Tools::of(ctx, record)?;
     let mut found = record.clone();
     found.branch = version::branch(&record.version);
@@ -357,7 +371,14 @@ fn look(
     }
     if tools.stevedore && tools.compose {
         found.gates = check::expected(ctx, project);
-        found.gates.extend(test::expected(ctx, project, request, ids, &record.platform, contents)?);
+        found.gates.extend(test::expected(
+            ctx,
+            project,
+            request,
+            configs,
+            &record.platform,
+            contents,
+        )?);
         found.gates.extend(parity::expected(project, SHIPPED));
     }
     Ok(found)

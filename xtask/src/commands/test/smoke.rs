@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::trial_start::{self, TrialStart, of_services};
 use crate::commands::env;
 use crate::commands::gate::{Gates, Status};
+use crate::commands::image::identity;
 use crate::commands::image::plan::{Plan, Request};
 use crate::ctx::Ctx;
 
@@ -21,8 +22,9 @@ pub(super) fn run(
     request: Request,
     plan: &Plan,
 ) -> Result<Status> {
-    let (name, key) = name_and_key(&request, &plan.ids());
-    let ids = of_services(&request, &plan.ids());
+    let ids = plan.ids();
+    let (name, key) = name_and_key(&request, &identity::configs_of(ctx, &ids)?);
+    let ids = of_services(&request, &ids);
     let Request { facts, stack, .. } = request;
     let failure = format!("{} did not become healthy", facts.name);
     let settings = env::trial_settings(&facts);
@@ -34,12 +36,12 @@ pub(super) fn run(
     })
 }
 
-/// The gate's name, and on what a pass of it counts.
+/// The gate's name, and on what a pass of it counts; `configs` are those of the images.
 pub(super) fn name_and_key(
     request: &Request,
-    ids: &BTreeMap<String, String>,
+    configs: &BTreeMap<String, String>,
 ) -> (String, Option<String>) {
     let Request { facts, stack, .. } = request;
-    let key = trial_start::key(facts, stack, &of_services(request, ids));
+    let key = trial_start::key(facts, stack, &of_services(request, configs));
     (format!("smoke {}", facts.name), key.map(|key| format!("{DEFINITION} {key}")))
 }

@@ -37,22 +37,28 @@ pub(crate) struct TrialStart<'c> {
     pub(crate) failure: String,
 }
 
-/// Service -> the ID of the image that it runs; `ids` are those of the images.
+/// Service -> what its image is called, from image -> what it is called.
 pub(crate) fn of_services(
     request: &Request,
-    ids: &BTreeMap<String, String>,
+    images: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let Request { facts, stack, .. } = request;
     let image = |service| image::of_service(&facts.project, stack, service);
     let services = stack.services.iter();
-    services.filter_map(|(name, it)| Some((name.clone(), ids.get(&image(it)?)?.clone()))).collect()
+    services
+        .filter_map(|(name, it)| Some((name.clone(), images.get(&image(it)?)?.clone())))
+        .collect()
 }
 
-/// On what a healthy start counts; nothing where that cannot be told, since what lies in files of
+/// On what a healthy start counts, by the configuration of each service's image; nothing where that cannot be told, since what lies in files of
 /// this machine, or under a name that moves, may change without a word.
-pub(crate) fn key(facts: &Facts, stack: &Stack, ids: &BTreeMap<String, String>) -> Option<String> {
-    let is_known = ids.len() == stack.services.len() && !stack.host_files;
-    let mut key = format!("{} {} {ids:?}\n{}", facts.name, stack.hash, facts.schema.text);
+pub(crate) fn key(
+    facts: &Facts,
+    stack: &Stack,
+    configs: &BTreeMap<String, String>,
+) -> Option<String> {
+    let is_known = configs.len() == stack.services.len() && !stack.host_files;
+    let mut key = format!("{} {} {configs:?}\n{}", facts.name, stack.hash, facts.schema.text);
     for (name, value) in &facts.environment.variables {
         key += &format!("{name}={value}\n");
     }
