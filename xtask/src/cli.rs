@@ -14,7 +14,7 @@ mod image;
 mod procfile;
 mod release;
 pub(crate) use beanstalk::Beanstalk;
-pub(crate) use checks::{Check, Ci, Parity, Selftest, Test};
+pub(crate) use checks::{Check, Ci, Parity, Selftest, Store, Test};
 pub(crate) use deploy::{Bundle, Deploy, Patience, Rehearse, Rollback};
 pub(crate) use image::{
     Cache, Image, ImageBuild, ImageDestroy, ImageInputs, ImageList, ImagePrune, ImagePull,

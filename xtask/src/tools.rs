@@ -24,6 +24,7 @@ pub(crate) mod getent;
 pub(crate) mod git;
 pub(crate) mod mmdebstrap;
 pub(crate) mod npm;
+pub(crate) mod os_packages;
 pub(crate) mod pip;
 pub(crate) mod registry;
 pub(crate) mod shell;

@@ -1,6 +1,6 @@
 //! The command line of `check`, `test`, `parity`, `ci` and `selftest`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Engine;
 
@@ -61,7 +61,11 @@ one with an empty data directory is started and ended at the end.
 
   cargo xtask selftest                  all tests
   cargo xtask selftest deploy:: assets  those with one of these words in their names
-  cargo xtask selftest --breaks         whether tests find what patches break")]
+  cargo xtask selftest --breaks         whether tests find what patches break
+  cargo xtask selftest --store containerd any_engine::
+                                        the life of a release on the other image store
+
+Tests use the engine that DOCKER_HOST names, where it is set.")]
 pub(crate) struct Selftest {
     /// Parts of the names of the tests (or patches) to run, such as freshness::
     #[arg(value_name = "NAME")]
@@ -73,4 +77,25 @@ pub(crate) struct Selftest {
     /// names, which has to fail
     #[arg(long, conflicts_with = "jobs")]
     pub(crate) breaks: bool,
+    /// Run the tests on a second engine that keeps its images there; only root can start one
+    #[arg(long, value_name = "STORE", conflicts_with = "breaks")]
+    pub(crate) store: Option<Store>,
+}
+
+/// Where a Docker engine keeps its images.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Store {
+    /// The graph driver's: the only one of engines before 24, the default before 29
+    Graph,
+    /// containerd's, the default of a new Docker 29
+    Containerd,
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Store::Graph => "of the graph driver",
+            Store::Containerd => "of containerd",
+        })
+    }
 }

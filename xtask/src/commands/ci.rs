@@ -1,27 +1,23 @@
 //! `ci`: everything that must pass before a change lands, from a machine that has only Rust.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Result;
 
 use super::gate::{self, Gates, clock};
 use super::release::SHIPPED;
 use super::test::{self, Trial};
 use super::{check, doctor, parity, setup};
 use crate::cli::Ci;
-use crate::ctx::{self, Ctx};
+use crate::ctx::Ctx;
 use crate::project::Project;
-use crate::tools::docker;
 
 mod another_day;
 mod clone;
+mod own_engine;
 pub(super) use clone::Clone;
-
-/// How long our engine may take to end by itself.
-const ENGINE_END: Duration = Duration::from_secs(60);
+pub(super) use own_engine::OwnEngine;
 
 impl Ci {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -81,72 +77,4 @@ fn checks(ctx: &Ctx, flags: &Ci) -> Result<()> {
     test::run(ctx, &mut gates, &Trial::of(SHIPPED))?;
     parity::gate(ctx, &mut gates, &project, SHIPPED)?;
     gates.finish()
-}
-
-/// An engine with an empty data directory, which ends with the run.
-struct OwnEngine {
-    directory: tempfile::TempDir,
-    process: std::process::Child,
-}
-
-impl OwnEngine {
-    /// `None` where an engine runs already: two of them disturb each other.
-    fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
-        if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
-            ctx.warn(format_args!(
-                "using the Docker engine {version} that runs here; what it holds can hide a \
-                 missing step"
-            ));
-            return Ok(None);
-        }
-        if std::path::Path::new("/run/systemd/system").is_dir() {
-            ctx.warn(
-                "the engine of this machine is started; what it holds can hide a missing step",
-            );
-            setup::start_engine(ctx)?;
-            return Ok(None);
-        }
-        let directory = tempfile::Builder::new()
-            .prefix("stevedore-ci-")
-            .tempdir()
-            .context("can't create a directory for the engine")?;
-        let (data, run) = (directory.path().join("data"), directory.path().join("run"));
-        let socket = PathBuf::from("/var/run/docker.sock");
-        let directories = docker::EngineDirectories { data: &data, run: &run, socket: &socket };
-        let cmd = docker::dockerd(&ctx.sh, Some(&directories));
-        ctx.say("ci: starting an empty Docker engine");
-        if ctx.skip(&cmd.to_string()) {
-            return Ok(None);
-        }
-        std::fs::create_dir_all(&run)?;
-        setup::weigh_containers(ctx);
-        let log = ctx.log_file(&directory.path().join("dockerd.log"))?;
-        let process = ctx::beside(cmd, log)?;
-        let engine = OwnEngine { directory, process };
-        if let Err(error) = setup::wait_for_engine(ctx) {
-            let log = std::fs::read_to_string(engine.directory.path().join("dockerd.log"));
-            let log: Vec<String> = log.unwrap_or_default().lines().map(str::to_owned).collect();
-            let tail = log[log.len().saturating_sub(20)..].join("\n  ");
-            engine.end(ctx)?;
-            return Err(error.context(format!("dockerd says:\n  {tail}")));
-        }
-        Ok(Some(engine))
-    }
-
-    fn end(mut self, ctx: &Ctx) -> Result<()> {
-        ctx.say("ci: ending the Docker engine");
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let started = Instant::now();
-        while self.process.try_wait().context("can't wait for the engine's end")?.is_none() {
-            if started.elapsed() > ENGINE_END {
-                self.process.kill().context("can't end the engine")?;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        // What the engine left mounted or unreadable is not worth a failed run.
-        let _ = self.directory.close();
-        Ok(())
-    }
 }

@@ -19,6 +19,9 @@ use crate::supervise::group;
 use crate::tools::cargo::{self, Executable};
 
 mod breaks;
+mod second_engine;
+
+use second_engine::SecondEngine;
 
 /// The slowest tests, as [`report`] prints them: they begin first.
 const SLOWEST: &str = "xtask/tests/slowest.txt";
@@ -74,8 +77,10 @@ impl Selftest {
         ));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = self.jobs.map_or(processors + MORE, usize::from);
-        let results = run_all(ctx, &jobs, at_once)?;
-        report(ctx, &results, started.elapsed())
+        let second = self.store.map(|store| SecondEngine::start(ctx, store)).transpose()?;
+        let results = run_all(ctx, &jobs, at_once, second.as_ref());
+        let ended = second.map_or(Ok(()), |engine| engine.end(ctx));
+        report(ctx, &results?, started.elapsed()).and(ended)
     }
 }
 
@@ -142,14 +147,19 @@ fn jobs_of(ctx: &Ctx, executable: Executable, names: &[String]) -> Result<Vec<Jo
     Ok(tests.into_iter().map(job).collect())
 }
 
-fn run_all(ctx: &Ctx, jobs: &[Job], at_once: usize) -> Result<Vec<Done>> {
+fn run_all(
+    ctx: &Ctx,
+    jobs: &[Job],
+    at_once: usize,
+    second: Option<&SecondEngine>,
+) -> Result<Vec<Done>> {
     let (started, next) = (Instant::now(), Mutex::new(jobs.iter()));
     let results: Mutex<Vec<Done>> = Mutex::default();
     let work = |ctx: Ctx| -> Result<()> {
         loop {
             let job = next.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(job) = job else { return Ok(()) };
-            let done = run(&ctx, job)?;
+            let done = run(&ctx, job, second)?;
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             results.push(done);
             let done = &results[results.len() - 1];
@@ -171,11 +181,12 @@ fn run_all(ctx: &Ctx, jobs: &[Job], at_once: usize) -> Result<Vec<Done>> {
     Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn run(ctx: &Ctx, job: &Job) -> Result<Done> {
+fn run(ctx: &Ctx, job: &Job, second: Option<&SecondEngine>) -> Result<Done> {
     let Executable { path, directory, .. } = &job.executable;
     let ctx = ctx.at(directory.clone(), ctx.state().to_path_buf())?;
     let started = Instant::now();
-    let cmd = cargo::run_tests(&ctx.sh, path, directory, job.test.as_deref());
+    let enter = second.map(|engine| engine.enter(&ctx));
+    let cmd = cargo::run_tests(&ctx.sh, enter, path, directory, job.test.as_deref());
     // There is an engine: a test that finds none has not passed.
     let cmd = cmd.env("STEVEDORE_REQUIRE_DOCKER", "1");
     let mut is_late = || {

@@ -87,13 +87,18 @@ pub(crate) fn list_tests<'s>(sh: &'s Shell, executable: &Path) -> Cmd<'s> {
 /// Runs one test, or all of them, as cargo would.
 pub(crate) fn run_tests<'s>(
     sh: &'s Shell,
+    enter: Option<Cmd<'s>>,
     executable: &Path,
     directory: &Path,
     test: Option<&str>,
 ) -> Cmd<'s> {
     let only = test.map(|name| ["--exact", name]);
     let only = only.iter().flatten();
-    cmd!(sh, "{executable} {only...}").env("CARGO_MANIFEST_DIR", directory)
+    let cmd = match enter {
+        Some(enter) => enter.arg(executable),
+        None => sh.cmd(executable),
+    };
+    cmd.args(only).env("CARGO_MANIFEST_DIR", directory)
 }
 
 /// The directory of the installed toolchain.

@@ -85,6 +85,16 @@ pub(crate) fn dockerd<'s>(sh: &'s Shell, data: Option<&EngineDirectories<'_>>) -
     }
 }
 
+/// An engine that reads all its settings from a file, in the network of another process.
+pub(crate) fn dockerd_in_network<'s>(sh: &'s Shell, pid: &str, config: &Path) -> Cmd<'s> {
+    in_network(sh, pid).args(["dockerd", "--config-file"]).arg(config)
+}
+
+/// The beginning of a command that runs in the network of another process.
+pub(crate) fn in_network<'s>(sh: &'s Shell, pid: &str) -> Cmd<'s> {
+    cmd!(sh, "nsenter --net=/proc/{pid}/ns/net")
+}
+
 /// Where an engine of our own keeps its data, its sockets and process ids, and answers.
 pub(crate) struct EngineDirectories<'p> {
     pub(crate) data: &'p Path,
@@ -224,6 +234,20 @@ pub(crate) fn serve<'s>(sh: &'s Shell, image: &str, port: &str, label: &str) -> 
     cmd!(sh, "docker container run --detach --rm --publish {publish} --label {label} {image}")
 }
 
+/// Keeps a network for others to enter: a container that only waits, with this machine's programs.
+pub(crate) fn hold_network<'s>(sh: &'s Shell, image: &str, label: &str) -> Cmd<'s> {
+    let directories = ["/usr", "/lib", "/lib64"].map(|it| format!("--volume={it}:{it}:ro"));
+    cmd!(
+        sh,
+        "docker container run --detach --rm {directories...} --label {label} {image} /usr/bin/sleep infinity"
+    )
+}
+
+/// The process of a container that runs.
+pub(crate) fn pid_of<'s>(sh: &'s Shell, container: &str) -> Cmd<'s> {
+    cmd!(sh, "docker container inspect --format '{{.State.Pid}}' {container}")
+}
+
 /// Where a port of a container is published: `HOST:PORT`.
 pub(crate) fn published<'s>(sh: &'s Shell, container: &str, port: &str) -> Cmd<'s> {
     cmd!(sh, "docker container port {container} {port}")
@@ -357,50 +381,4 @@ pub(crate) fn save<'s>(sh: &'s Shell, images: &[String], archive: &Path) -> Cmd<
 pub(crate) fn copy_file<'s>(sh: &'s Shell, container: &str, path: &str, target: &Path) -> Cmd<'s> {
     let source = format!("{container}:{path}");
     cmd!(sh, "docker container cp --quiet --follow-link {source} {target}")
-}
-
-/// Package -> version of what dpkg's status file says is installed; what was removed and left its
-/// settings is not. A package that several architectures can have at once is named with its own,
-/// as dpkg itself does.
-pub(crate) fn parse_dpkg(status: &str) -> Result<BTreeMap<String, String>> {
-    let mut packages = BTreeMap::new();
-    for paragraph in status.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-        let field = |name: &str| {
-            let mut lines = paragraph.lines().filter_map(|line| line.split_once(": "));
-            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
-        };
-        let name = field("Package").context("dpkg's status has a paragraph without a package")?;
-        if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
-            continue;
-        }
-        let version = field("Version").with_context(|| format!("{name} has no version"))?;
-        let name = match (field("Multi-Arch"), field("Architecture")) {
-            (Some("same"), Some(architecture)) => format!("{name}:{architecture}"),
-            _ => name.to_owned(),
-        };
-        packages.insert(name, version.to_owned());
-    }
-    Ok(packages)
-}
-
-/// Package -> version of apk's list of what is installed: `P:` and `V:` of each paragraph.
-pub(crate) fn parse_apk(installed: &str) -> Result<BTreeMap<String, String>> {
-    let paragraphs = installed.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
-    let parse = |paragraph: &str| {
-        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name));
-        Some((field("P:")?.to_owned(), field("V:")?.to_owned()))
-    };
-    let parsed = paragraphs.map(|it| parse(it).context("apk's list has a package without a name"));
-    parsed.collect()
-}
-
-/// `ID-VERSION_ID` of os-release(5), or the ID alone; nothing where it has none.
-pub(crate) fn parse_os_release(text: &str) -> Option<String> {
-    let value = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once('='));
-        let (_, value) = lines.find(|(key, _)| *key == name)?;
-        Some(value.trim_matches(['"', '\'']).to_owned())
-    };
-    let id = value("ID")?;
-    Some(value("VERSION_ID").map_or(id.clone(), |version| format!("{id}-{version}")))
 }

@@ -6,7 +6,8 @@ use expect_test::{Expect, expect};
 use xshell::{Cmd, Shell};
 
 use super::{
-    apt, assets, bake, cargo, compose, docker, git, mmdebstrap, npm, shell as shells, tar, words,
+    apt, assets, bake, cargo, compose, docker, git, mmdebstrap, npm, os_packages, shell as shells,
+    tar, words,
 };
 
 fn check(command: Cmd<'_>, expected: Expect) {
@@ -293,9 +294,12 @@ fn packages_are_what_the_managers_have_written_down() {
         Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
         Package: half\nStatus: install ok half-installed\nVersion: 1\n";
     expect![[r#"{"bash": "5.2-1", "libc6:amd64": "2.41-12"}"#]]
-        .assert_eq(&format!("{:?}", docker::parse_dpkg(dpkg).unwrap()));
+        .assert_eq(&format!("{:?}", os_packages::parse_dpkg(dpkg).unwrap()));
     let apk = "C:Q1abc=\nP:musl\nV:1.2.5-r9\nA:x86_64\n\nP:ssl_client\nV:1.37.0-r12\n\n";
     expect![[r#"{"musl": "1.2.5-r9", "ssl_client": "1.37.0-r12"}"#]]
-        .assert_eq(&format!("{:?}", docker::parse_apk(apk).unwrap()));
-    assert!(docker::parse_dpkg("nonsense\n").is_err() && docker::parse_apk("P:only\n").is_err());
+        .assert_eq(&format!("{:?}", os_packages::parse_apk(apk).unwrap()));
+    assert!(
+        os_packages::parse_dpkg("nonsense\n").is_err()
+            && os_packages::parse_apk("P:only\n").is_err()
+    );
 }

@@ -8,6 +8,7 @@
 mod dsl;
 
 mod another_day;
+mod any_engine;
 mod apt_repository;
 mod asked;
 mod assets;

@@ -136,8 +136,11 @@ pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
 /// The digest of an image's configuration, as the archive that the engine writes of it says.
 pub(crate) fn configuration(reference: &str) -> String {
     let archive = tempfile::NamedTempFile::new().unwrap();
-    docker(&["image", "save", "--output", archive.path().to_str().unwrap(), reference]);
-    let mut tar = std::process::Command::new("tar");
+    let mut save = Command::new("docker");
+    save.args(["image", "save", "--output"]).arg(archive.path()).arg(reference);
+    let saved = save.output().unwrap();
+    assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
+    let mut tar = Command::new("tar");
     tar.args(["--extract", "--to-stdout", "--file"]).arg(archive.path()).arg("manifest.json");
     let list = tar.output().unwrap().stdout;
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();

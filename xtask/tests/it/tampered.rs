@@ -404,14 +404,15 @@ fn change_registry(case: &Case) {
     let recipe = shop.project.scratch().join("evil");
     std::fs::create_dir(&recipe).unwrap();
     std::fs::write(recipe.join("Dockerfile"), format!("FROM {local}\nENV EVIL=1\n")).unwrap();
-    let evil = docker(&["build", "--quiet", recipe.to_str().unwrap()]);
-    for other in [&*shop.name("1.1.0", "app"), &shop.name("1.0.0", "base"), evil.trim()] {
+    let evil = format!("{}/evil:1", shop.project.name);
+    docker(&["build", "--quiet", "--tag", &evil, recipe.to_str().unwrap()]);
+    for other in [&*shop.name("1.1.0", "app"), &shop.name("1.0.0", "base"), &evil] {
         put(other);
         let other = configuration(other);
         case.finds(&[&format!("app:1.0.0 has the configuration {other}")]);
         put(&local);
     }
-    docker(&["image", "rm", evil.trim()]);
+    docker(&["image", "rm", &evil]);
     let tag = format!("{STORE}/repositories/team/{}/app/_manifests/tags/1.0.0", shop.project.name);
     let manifest =
         docker(&["container", "exec", &registry.container, "cat", &format!("{tag}/current/link")]);

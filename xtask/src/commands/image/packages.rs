@@ -10,7 +10,7 @@ use super::leftovers;
 use crate::ctx::{Answer, Ctx, QUESTION};
 use crate::exit;
 use crate::release::record::Packages;
-use crate::tools::docker;
+use crate::tools::{docker, os_packages};
 
 /// Where dpkg keeps what is installed, and apk.
 const DPKG: &str = "/var/lib/dpkg/status";
@@ -56,13 +56,13 @@ fn read_system(ctx: &Ctx, container: &str) -> Result<System> {
     let directory = tempfile::tempdir().context("can't create a directory")?;
     let file = |path: &str| file_of(ctx, container, path, directory.path());
     let packages = match file(DPKG)? {
-        Some(text) => Packages::Dpkg { installed: docker::parse_dpkg(&text)? },
+        Some(text) => Packages::Dpkg { installed: os_packages::parse_dpkg(&text)? },
         None => match file(APK)? {
-            Some(text) => Packages::Apk { installed: docker::parse_apk(&text)? },
+            Some(text) => Packages::Apk { installed: os_packages::parse_apk(&text)? },
             None => Packages::None { reason: "the image has neither dpkg nor apk".into() },
         },
     };
-    let distribution = file(OS_RELEASE)?.and_then(|text| docker::parse_os_release(&text));
+    let distribution = file(OS_RELEASE)?.and_then(|text| os_packages::parse_os_release(&text));
     Ok(System { packages, distribution })
 }
 

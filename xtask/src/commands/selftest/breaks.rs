@@ -94,7 +94,7 @@ fn not_caught(ctx: &Ctx, broken: &Break, target: &Path) -> Result<Option<String>
         let listed = ctx.read(cargo::list_tests(&ctx.sh, &executable.path))?;
         if listed.lines().any(|it| it == line) {
             let job = Job { executable, test: Some(test.clone()), count: 1 };
-            let passes = run(ctx, &job)?.failure.is_none();
+            let passes = run(ctx, &job, None)?.failure.is_none();
             return Ok(passes.then(|| format!("{package} {test} passes all the same")));
         }
     }

@@ -1,0 +1,105 @@
+//! A second Docker engine beside the one that runs here, with the image store that is asked for: tests
+//! run on it in the same way.
+//!
+//! Two engines in one network would undo each other's rules. The second one has a network of its
+//! own, that of a container of the first; the tests that use it run there too, since what it publishes
+//! is reachable nowhere else.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use xshell::Cmd;
+
+use crate::cli::Store;
+use crate::commands::ci::OwnEngine;
+use crate::ctx::{Ctx, QUESTION};
+use crate::exit;
+use crate::tools::docker;
+
+/// Longest wait for its first answer.
+const START: Duration = Duration::from_secs(60);
+/// An image without files, for the container that holds the network.
+const EMPTY: &str = "stevedore.invalid/selftest:empty";
+const LABEL: &str = "dev.stevedore.selftest=network";
+
+pub(super) struct SecondEngine {
+    engine: OwnEngine,
+    /// The container whose network it uses, and the process there.
+    container: String,
+    pid: String,
+    /// What `DOCKER_HOST` is for it.
+    host: String,
+}
+
+impl SecondEngine {
+    pub(super) fn start(ctx: &Ctx, store: Store) -> Result<SecondEngine> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(exit::missing(
+                "a second engine can be started by root only; to test an engine that runs, set \
+                 DOCKER_HOST and leave --store out",
+            ));
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("stevedore-second-")
+            .tempdir()
+            .context("can't create a directory for the engine")?;
+        remove_networks(ctx)?;
+        let archive = directory.path().join("empty.tar");
+        std::fs::write(&archive, tar::Builder::new(Vec::new()).into_inner()?)?;
+        ctx.run(docker::import(&ctx.sh, &archive, EMPTY, &[]))?;
+        let container = ctx.read(docker::hold_network(&ctx.sh, EMPTY, LABEL))?.trim().to_owned();
+        let pid = ctx.read(docker::pid_of(&ctx.sh, &container))?.trim().to_owned();
+
+        let place = |name: &str| directory.path().join(name);
+        let host = format!("unix://{}", place("docker.sock").display());
+        let config = json!({
+            "features": {"containerd-snapshotter": matches!(store, Store::Containerd)},
+            "data-root": place("data"), "exec-root": place("exec"), "pidfile": place("pid"),
+            "hosts": [host],
+            // Not those of the first engine, in whose network it is.
+            "bip": "172.28.0.1/16",
+            "default-address-pools": [{"base": "172.29.0.0/16", "size": 24}],
+        });
+        let file = place("daemon.json");
+        std::fs::write(&file, config.to_string())?;
+        ctx.say(format_args!("starting a second Docker engine with the image store {store}"));
+        let cmd = docker::dockerd_in_network(&ctx.sh, &pid, &file);
+        let engine = OwnEngine::run(ctx, directory, cmd, || wait(ctx, &host))?;
+        Ok(SecondEngine { engine, container, pid, host })
+    }
+
+    /// The beginning of a command that uses it.
+    pub(super) fn enter<'c>(&self, ctx: &'c Ctx) -> Cmd<'c> {
+        docker::in_network(&ctx.sh, &self.pid).env("DOCKER_HOST", &self.host)
+    }
+
+    pub(super) fn end(self, ctx: &Ctx) -> Result<()> {
+        let ended = self.engine.end(ctx);
+        ctx.run(docker::remove_container(&ctx.sh, &self.container))?;
+        ctx.run(docker::remove_images(&ctx.sh, &[EMPTY.to_owned()]))?;
+        ended
+    }
+}
+
+/// Those of runs that were killed.
+fn remove_networks(ctx: &Ctx) -> Result<()> {
+    let listed = ctx.read(docker::labelled(&ctx.sh, "container", &["--all"], LABEL))?;
+    listed.lines().try_for_each(|id| ctx.run(docker::remove_container(&ctx.sh, id)))
+}
+
+fn wait(ctx: &Ctx, host: &str) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let answer = ctx.ask(docker::version(&ctx.sh).env("DOCKER_HOST", host), QUESTION)?;
+        let version = docker::parse_version(&answer.stdout).ok().and_then(|it| it.server);
+        match version {
+            Some(_) => return Ok(()),
+            None if ctx.interrupted() => return Err(exit::interrupted()),
+            None if started.elapsed() > START => {
+                bail!("the second engine does not answer: {}", answer.stderr.trim())
+            }
+            None => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The archive that `docker image save` writes, read to the last byte: what an image is made of.
+//!
+//! An engine with the graph driver's store calls an image by the digest of its configuration, and
+//! writes layers as they are. One with containerd's store calls it by the digest of its manifest, or
+//! of an index of manifests, and writes layers as it got them, mostly compressed. The layout is that
+//! of the OCI image specification, with `manifest.json` of the older format beside it.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
+
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::registry::{Packing, is_digest, packing};
+use crate::release::record::Layer;
+
+#[cfg(test)]
+mod tests;
+
+/// What an image is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parts {
+    /// `sha256:…` of its configuration.
+    pub(crate) config: String,
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// Longest file of an archive that is kept in memory, in bytes: descriptions, no layers.
+const SMALL: u64 = 4 << 20;
+
+/// A file of the archive.
+#[derive(Default)]
+struct File {
+    digest: String,
+    /// In bytes.
+    size: u64,
+    /// What it holds, where it is compressed.
+    unpacked: Option<Layer>,
+    /// Its bytes, where they are few.
+    bytes: Vec<u8>,
+}
+
+/// The parts of images by the names that an engine gave them: the digest of a configuration, a
+/// manifest or an index.
+///
+/// # Errors
+///
+/// The archive is damaged, lacks one of the images, or holds something else than a name says.
+pub(crate) fn parse(archive: impl Read, ids: &[String]) -> Result<BTreeMap<String, Parts>> {
+    let contents = Contents::read(archive)?;
+    let part = |id: &String| {
+        let parts = contents.image(id).with_context(|| format!("in image {id}"))?;
+        Ok((id.clone(), parts))
+    };
+    ids.iter().map(part).collect()
+}
+
+/// All files of an archive.
+struct Contents {
+    by_path: BTreeMap<String, File>,
+    /// Digest -> path.
+    paths: BTreeMap<String, String>,
+}
+
+/// A part of an image as its manifest names it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+}
+
+/// An image in `manifest.json`: paths of its configuration and its layers.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    layers: Vec<String>,
+}
+
+impl Contents {
+    fn read(archive: impl Read) -> Result<Contents> {
+        let mut contents = Contents { by_path: BTreeMap::new(), paths: BTreeMap::new() };
+        let mut archive = tar::Archive::new(archive);
+        for entry in archive.entries()? {
+            let entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let file = read_file(entry).with_context(|| format!("in {path}"))?;
+            contents.paths.insert(file.digest.clone(), path.clone());
+            contents.by_path.insert(path, file);
+        }
+        Ok(contents)
+    }
+
+    fn by_digest(&self, digest: &str) -> Option<&File> {
+        self.by_path.get(self.paths.get(digest)?)
+    }
+
+    /// A description as JSON.
+    fn described(&self, digest: &str) -> Result<Value> {
+        let file = self.by_digest(digest).with_context(|| format!("{digest} is missing"))?;
+        serde_json::from_slice(&file.bytes).with_context(|| format!("can't read {digest}"))
+    }
+
+    fn image(&self, id: &str) -> Result<Parts> {
+        let described = self.described(id)?;
+        if described.get("manifests").is_some() {
+            return self.image(&self.chosen(&described)?);
+        }
+        if described.get("rootfs").is_some() {
+            return self.by_config(id);
+        }
+        #[derive(Deserialize)]
+        struct Manifest {
+            config: Descriptor,
+            layers: Vec<Descriptor>,
+        }
+        let manifest: Manifest = serde_json::from_value(described).context("it is not an image")?;
+        let layers = manifest.layers.iter().map(|descriptor| {
+            let digest = &descriptor.digest;
+            let file =
+                self.by_digest(digest).with_context(|| format!("layer {digest} is missing"))?;
+            match (packing(&descriptor.media_type)?, &file.unpacked) {
+                (Packing::None, _) => Ok(file.as_it_is()),
+                (_, Some(unpacked)) => Ok(unpacked.clone()),
+                _ => bail!("layer {digest} can't be unpacked"),
+            }
+        });
+        self.checked(&manifest.config.digest, layers.collect::<Result<_>>()?)
+    }
+
+    /// The image of an index that is here. An engine may have one platform of many, and describes
+    /// in `manifest.json` which one it means.
+    fn chosen(&self, index: &Value) -> Result<String> {
+        let all: Vec<Value> = index["manifests"].as_array().cloned().unwrap_or_default();
+        let is_image = |it: &&Value| it["platform"]["os"] != "unknown";
+        let digests = all.iter().filter(is_image).filter_map(|it| it["digest"].as_str());
+        let mut here: Vec<&str> = digests
+            .filter(|digest| is_digest(digest) && self.paths.contains_key(*digest))
+            .collect();
+        if here.len() > 1 {
+            let meant: Vec<String> = self.entries()?.into_iter().map(|it| it.config).collect();
+            let is_meant = |digest: &&str| {
+                let config = self.described(digest).ok();
+                let config = config.as_ref().and_then(|it| it["config"]["digest"].as_str());
+                config.and_then(|it| self.paths.get(it)).is_some_and(|path| meant.contains(path))
+            };
+            here.retain(is_meant);
+        }
+        match here[..] {
+            [one] => Ok(one.to_owned()),
+            [] => bail!("the archive has no image of its index"),
+            _ => bail!("the archive has several images of its index, and does not say which"),
+        }
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let list = self.by_path.get("manifest.json").context("it has no list of images")?;
+        serde_json::from_slice(&list.bytes).context("can't read its list of images")
+    }
+
+    /// An image by its configuration: its layers are those that `manifest.json` lists.
+    fn by_config(&self, config: &str) -> Result<Parts> {
+        let is_it =
+            |entry: &Entry| self.by_path.get(&entry.config).is_some_and(|it| it.digest == config);
+        let entry = self.entries()?.into_iter().find(is_it).context("it is not in the list")?;
+        let file = |path: &String| {
+            let file = self.by_path.get(path).with_context(|| format!("{path} is missing"))?;
+            Ok(file.as_it_is())
+        };
+        self.checked(config, entry.layers.iter().map(file).collect::<Result<_>>()?)
+    }
+
+    /// That a configuration names these layers.
+    fn checked(&self, config: &str, layers: Vec<Layer>) -> Result<Parts> {
+        let described = self.described(config)?;
+        let named = described["rootfs"]["diff_ids"].as_array().cloned().unwrap_or_default();
+        let held = layers.iter().map(|layer| layer.diff_id.as_str());
+        ensure!(
+            named.iter().map(|it| it.as_str().unwrap_or_default()).eq(held),
+            "the layers are not those that its configuration {config} names"
+        );
+        Ok(Parts { config: config.to_owned(), layers })
+    }
+}
+
+impl File {
+    fn as_it_is(&self) -> Layer {
+        Layer { diff_id: self.digest.clone(), size: self.size }
+    }
+}
+
+/// Reads a file once: its own digest, and that of what it holds.
+fn read_file(entry: impl Read) -> Result<File> {
+    let mut reader = BufReader::new(Hashing { from: entry, hash: Sha256::new(), size: 0 });
+    let start = std::io::BufRead::fill_buf(&mut reader)?;
+    let unpacked = match start.starts_with(&[0x1f, 0x8b]) {
+        // Something else can begin like this: whether it is compressed, its manifest says.
+        true => measure(MultiGzDecoder::new(&mut reader)).ok(),
+        false => None,
+    };
+    let mut bytes = Vec::new();
+    if unpacked.is_none() {
+        reader.by_ref().take(SMALL).read_to_end(&mut bytes)?;
+    }
+    std::io::copy(&mut reader, &mut std::io::sink())?;
+    let Hashing { hash, size, .. } = reader.into_inner();
+    let digest = format!("sha256:{}", hex::encode(hash.finalize()));
+    if size > SMALL {
+        bytes = Vec::new();
+    }
+    Ok(File { digest, size, unpacked, bytes })
+}
+
+/// Reads to the end.
+fn measure(from: impl Read) -> Result<Layer> {
+    let mut from = Hashing { from, hash: Sha256::new(), size: 0 };
+    let mut block = vec![0; 256 << 10];
+    while from.read(&mut block)? > 0 {}
+    let diff_id = format!("sha256:{}", hex::encode(from.hash.finalize()));
+    Ok(Layer { diff_id, size: from.size })
+}
+
+/// Hashes and counts what is read through it.
+struct Hashing<R> {
+    from: R,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, block: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(block)?;
+        self.hash.update(&block[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}
