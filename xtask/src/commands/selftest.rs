@@ -31,6 +31,8 @@ const NAMED: usize = 20;
 const MORE: usize = 2;
 /// A test that takes longer hangs.
 const MOST: Duration = Duration::from_secs(25 * 60);
+/// The tests of two engines at once, which only `--store` starts.
+const BOTH: &str = "both_stores::";
 /// The target whose tests share nothing, and start what they need.
 const APART: &str = "it";
 
@@ -61,7 +63,7 @@ impl Selftest {
         let executables = compile(ctx, cmd)?;
         let mut jobs = Vec::new();
         for executable in executables {
-            jobs.extend(jobs_of(ctx, executable, &self.names)?);
+            jobs.extend(jobs_of(ctx, executable, self)?);
         }
         ensure!(!jobs.is_empty(), "no test has {} in its name", self.names.join(" or "));
         let slowest = std::fs::read_to_string(ctx.root.join(SLOWEST)).unwrap_or_default();
@@ -131,12 +133,15 @@ fn compile(ctx: &Ctx, cmd: xshell::Cmd<'_>) -> Result<Vec<Executable>> {
 }
 
 /// Those with one of the names in theirs; all where there are none.
-fn jobs_of(ctx: &Ctx, executable: Executable, names: &[String]) -> Result<Vec<Job>> {
+fn jobs_of(ctx: &Ctx, executable: Executable, wanted: &Selftest) -> Result<Vec<Job>> {
+    let names = &wanted.names;
     let listed = ctx.read(cargo::list_tests(&ctx.sh, &executable.path))?;
     let tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
     let is_wanted = |test: &&str| {
         let whole = format!("{} {test}", executable.package);
-        names.is_empty() || names.iter().any(|name| whole.contains(name.as_str()))
+        let is_possible = wanted.store.is_some() || !test.starts_with(BOTH);
+        let is_named = names.is_empty() || names.iter().any(|name| whole.contains(name.as_str()));
+        is_possible && is_named
     };
     let tests: Vec<String> = tests.filter(is_wanted).map(str::to_owned).collect();
     if executable.target != APART && names.is_empty() {

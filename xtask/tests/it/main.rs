@@ -15,6 +15,7 @@ mod assets;
 mod bad_input;
 mod beanstalk;
 mod behind_proxy;
+mod both_stores;
 mod breaks;
 mod browser;
 mod bundle;

@@ -71,7 +71,12 @@ impl SecondEngine {
 
     /// The beginning of a command that uses it.
     pub(super) fn enter<'c>(&self, ctx: &'c Ctx) -> Cmd<'c> {
-        docker::in_network(&ctx.sh, &self.pid).env("DOCKER_HOST", &self.host)
+        let first = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let first = if first.is_empty() { "unix:///var/run/docker.sock" } else { &first };
+        docker::in_network(&ctx.sh, &self.pid)
+            .env("DOCKER_HOST", &self.host)
+            .env("STEVEDORE_FIRST_DOCKER_HOST", first)
+            .env("STEVEDORE_FIRST_NETWORK", format!("/proc/{}/ns/net", std::process::id()))
     }
 
     pub(super) fn end(self, ctx: &Ctx) -> Result<()> {
