@@ -17,12 +17,11 @@ use crate::exit;
 use crate::secret::Secret;
 use crate::tools::curl::{End, Limits, Method, Request, Trust};
 use crate::tools::docker_config::Login;
-use crate::tools::registry::{
-    self as protocol, Challenge, Descriptor, MANIFESTS, Manifest, Packing,
-};
+use crate::tools::registry::{self as protocol, Challenge, Descriptor, unpack};
 
 mod authorize;
 mod http;
+mod manifest;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -119,20 +118,6 @@ struct Question<'q> {
 }
 
 impl Registry<'_> {
-    /// What is under a tag or a digest; `None` where the registry has nothing.
-    pub(crate) fn manifest(&self, image: &str, reference: &str) -> Result<Option<Manifest>> {
-        protocol::check_reference(reference)?;
-        let question = self.question(Method::Get, image, &format!("manifests/{reference}"))?;
-        let question = Question { accept: &MANIFESTS, ..question };
-        let separator = if protocol::is_digest(reference) { '@' } else { ':' };
-        let name = format!("{}{separator}{reference}", self.name(image));
-        let wanted = protocol::is_digest(reference).then_some(reference);
-        let Some(answer) = self.whole(&question, &name, wanted)? else { return Ok(None) };
-        let kind = answer.head.get("content-type").map(str::to_owned);
-        let manifest = protocol::parse_manifest(kind.as_deref(), answer.bytes()?);
-        manifest.with_context(|| format!("can't use {name}")).map(Some)
-    }
-
     /// A small blob, such as an image's config.
     pub(crate) fn blob(&self, image: &str, digest: &str) -> Result<Vec<u8>> {
         let question = self.blob_question(Method::Get, image, digest)?;
@@ -154,16 +139,10 @@ impl Registry<'_> {
     /// Gets a layer and unpacks it, to say what it holds; nothing of it is kept.
     pub(crate) fn layer(&self, image: &str, blob: &Descriptor) -> Result<Layer> {
         let name = || format!("can't use {}@{}", self.name(image), blob.digest);
-        let packing = protocol::packing(&blob.media_type).with_context(name)?;
-        let mut question = self.blob_question(Method::Get, image, &blob.digest)?;
-        question.limits.answer_seconds = LAYER_SECONDS.max(question.limits.answer_seconds);
-        question.limits.bytes = blob.size.max(1);
+        let packing = unpack::packing(&blob.media_type).with_context(name)?;
+        let question = self.layer_question(image, blob)?;
         let file = self.received(&question, &blob.digest)?.file()?;
-        match packing {
-            Packing::None => measure(self.ctx, file),
-            Packing::Gzip => measure(self.ctx, flate2::read::MultiGzDecoder::new(file)),
-        }
-        .with_context(name)
+        measure(self.ctx, unpack::unpack(packing, file)).with_context(name)
     }
 
     /// The name by which docker would pull an image.
@@ -185,6 +164,14 @@ impl Registry<'_> {
     ) -> Result<Question<'q>> {
         ensure!(protocol::is_digest(digest), "{digest:?} is no sha256 digest");
         self.question(method, image, &format!("blobs/{digest}"))
+    }
+
+    /// For all of a blob, however long that takes.
+    fn layer_question<'q>(&self, image: &'q str, blob: &Descriptor) -> Result<Question<'q>> {
+        let mut question = self.blob_question(Method::Get, image, &blob.digest)?;
+        question.limits.answer_seconds = LAYER_SECONDS.max(question.limits.answer_seconds);
+        question.limits.bytes = blob.size.max(1);
+        Ok(question)
     }
 
     fn limits(&self) -> Limits {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
@@ -15,8 +14,12 @@ const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+pub(crate) mod index;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unpack;
+
+use index::Entry;
 
 /// All kinds of manifest that we know; who asks for images only may get a made-up one.
 pub(crate) const MANIFESTS: [&str; 4] = [DOCKER_IMAGE, OCI_IMAGE, DOCKER_INDEX, OCI_INDEX];
@@ -31,7 +34,23 @@ pub(crate) struct Descriptor {
     pub(crate) media_type: String,
 }
 
-/// What a registry has under a tag or a digest: one image.
+/// What a registry has under a tag or a digest.
+#[derive(Debug)]
+pub(crate) enum Document {
+    Image(Manifest),
+    Index(Index),
+}
+
+/// Several images, such as one for each platform.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) media_type: String,
+    /// Of its own text, in bytes.
+    pub(crate) size: u64,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) digest: String,
@@ -70,17 +89,20 @@ pub(crate) fn check_reference(reference: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads a manifest; `content_type` is what the registry called it.
+/// Reads a manifest or an index; `content_type` is what the registry called it.
 ///
-/// An index of several images is an error: what we push is one image.
-pub(crate) fn parse_manifest(content_type: Option<&str>, bytes: Vec<u8>) -> Result<Manifest> {
+/// # Errors
+///
+/// It is neither, or two readers could take it for different things
+/// (<https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh>).
+pub(crate) fn parse_manifest(content_type: Option<&str>, bytes: Vec<u8>) -> Result<Document> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Raw {
         media_type: Option<String>,
         config: Option<Descriptor>,
         layers: Option<Vec<Descriptor>>,
-        manifests: Option<Value>,
+        manifests: Option<Vec<Entry>>,
     }
     let raw: Raw = serde_json::from_slice(&bytes).context("it is no manifest of an image")?;
     let called = content_type.and_then(|kind| kind.split(';').next()).map(str::trim);
@@ -92,8 +114,12 @@ pub(crate) fn parse_manifest(content_type: Option<&str>, bytes: Vec<u8>) -> Resu
     let Some(media_type) = raw.media_type.as_deref().or(called) else {
         bail!("it does not say which kind of manifest it is");
     };
-    if raw.manifests.is_some() || [DOCKER_INDEX, OCI_INDEX].contains(&media_type) {
-        bail!("it is an index of several images, not an image of ours");
+    let image = raw.config.is_some() || raw.layers.is_some();
+    ensure!(!image || raw.manifests.is_none(), "it is an image and an index at once");
+    if [DOCKER_INDEX, OCI_INDEX].contains(&media_type) {
+        let entries = raw.manifests.context("it is an index and names no images")?;
+        let (media_type, size) = (media_type.to_owned(), bytes.len() as u64);
+        return Ok(Document::Index(Index { media_type, size, entries }));
     }
     ensure!(
         [DOCKER_IMAGE, OCI_IMAGE].contains(&media_type),
@@ -105,27 +131,7 @@ pub(crate) fn parse_manifest(content_type: Option<&str>, bytes: Vec<u8>) -> Resu
         ensure!(is_digest(&descriptor.digest), "{:?} is no sha256 digest", descriptor.digest);
     }
     let (digest, media_type) = (digest(&bytes), media_type.to_owned());
-    Ok(Manifest { digest, media_type, config, layers, bytes })
-}
-
-/// How a layer's archive is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    None,
-    Gzip,
-}
-
-pub(crate) fn packing(media_type: &str) -> Result<Packing> {
-    match media_type {
-        "application/vnd.docker.image.rootfs.diff.tar.gzip"
-        | "application/vnd.oci.image.layer.v1.tar+gzip" => Ok(Packing::Gzip),
-        "application/vnd.docker.image.rootfs.diff.tar"
-        | "application/vnd.oci.image.layer.v1.tar" => Ok(Packing::None),
-        kind if kind.ends_with("zstd") => {
-            bail!("a layer is packed with zstd; push it with gzip, docker's default")
-        }
-        kind => bail!("a layer is a {kind:?}, which no image of ours has"),
-    }
+    Ok(Document::Image(Manifest { digest, media_type, config, layers, bytes }))
 }
 
 /// What a registry wants before it answers.
@@ -242,12 +248,12 @@ pub(crate) fn parse_errors(body: &[u8]) -> Option<String> {
 pub(crate) struct Insecure {
     #[serde(rename = "InsecureRegistryCIDRs")]
     networks: Option<Vec<String>>,
-    index_configs: Option<BTreeMap<String, Index>>,
+    index_configs: Option<BTreeMap<String, Host>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Index {
+struct Host {
     secure: bool,
 }
 
@@ -255,8 +261,8 @@ impl Insecure {
     /// Whether the engine would use a host without TLS that has these addresses.
     pub(crate) fn holds(&self, host: &str, addresses: &[std::net::IpAddr]) -> bool {
         let named = self.index_configs.iter().flatten().find(|(name, _)| *name == host);
-        if let Some((_, index)) = named {
-            return !index.secure;
+        if let Some((_, host)) = named {
+            return !host.secure;
         }
         let networks = self.networks.iter().flatten();
         networks.into_iter().any(|network| addresses.iter().any(|it| is_in(network, *it)))

@@ -87,7 +87,8 @@ fn published(
 ) -> Result<Option<String>> {
     let environment = &request.facts.name;
     let path = format!("{}/{}", request.stack.name, planned.recipe.image);
-    let Some(manifest) = registry.manifest(&path, environment)? else { return Ok(None) };
+    let platform = &planned.inputs.platform;
+    let Some(manifest) = registry.manifest(&path, environment, platform)? else { return Ok(None) };
     let repository = request.facts.environment.registry.repository.as_deref().unwrap_or_default();
     let remote = format!("{repository}/{path}@{}", manifest.digest);
     let here = format!("{path}:{environment}");

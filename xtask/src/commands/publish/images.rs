@@ -64,7 +64,7 @@ impl<'c> Shelf<'c> {
 
     /// The same under a tag or a digest.
     fn look_at(&self, record: &Record, image: &str, reference: &str) -> Result<There> {
-        let found = self.registry.manifest(&path(record, image), reference)?;
+        let found = self.registry.manifest(&path(record, image), reference, &record.platform)?;
         Ok(match found {
             None => There::Nothing,
             Some(manifest) if manifest.config.digest == record.images[image].config => {

@@ -22,7 +22,8 @@ pub(super) fn publish(ctx: &Ctx, environment: &str) -> Result<()> {
     let registry = registry::open(ctx, &repository)?;
     for planned in &plan.images {
         let path = format!("{}/{}", request.stack.name, planned.recipe.image);
-        let moving = registry.manifest(&path, environment)?;
+        let platform = &planned.inputs.platform;
+        let moving = registry.manifest(&path, environment, platform)?;
         let name = format!("{repository}/{path}:{environment}");
         let config = identity::config(ctx, &planned.id())?;
         let is_ours = |manifest: &Manifest| manifest.config.digest == config;
@@ -33,7 +34,7 @@ pub(super) fn publish(ctx: &Ctx, environment: &str) -> Result<()> {
         if ctx.dry_run {
             continue;
         }
-        let now = registry.manifest(&path, environment)?.filter(is_ours);
+        let now = registry.manifest(&path, environment, platform)?.filter(is_ours);
         let digest = now.map(|manifest| manifest.digest);
         let digest = digest.with_context(|| {
             format!("the registry took {name} and does not have it now; run it again")

@@ -6,6 +6,7 @@ use expect_test::Expect;
 mod faulty;
 
 mod faults;
+mod indexes;
 mod logins;
 mod world;
 

@@ -6,7 +6,7 @@ use expect_test::expect;
 
 use super::check;
 use super::faulty::Fault;
-use super::world::{IMAGE, World, descriptor, manifest};
+use super::world::{AMD, IMAGE, World, descriptor, manifest};
 use crate::commands::registry::{Layer, open_within};
 use crate::tools::registry::{self as protocol, Descriptor};
 
@@ -14,10 +14,10 @@ use crate::tools::registry::{self as protocol, Descriptor};
 fn an_image_is_read_back_in_a_dry_run_too() {
     let world = World::new();
     let registry = world.open().unwrap();
-    let manifest = registry.manifest("app", "1").unwrap().unwrap();
+    let manifest = registry.manifest("app", "1", AMD).unwrap().unwrap();
     assert_eq!(manifest.digest, protocol::digest(&manifest.bytes));
     assert_eq!(manifest.media_type, IMAGE);
-    assert_eq!(registry.manifest("app", &manifest.digest).unwrap(), Some(manifest.clone()));
+    assert_eq!(registry.manifest("app", &manifest.digest, AMD).unwrap(), Some(manifest.clone()));
     assert_eq!(registry.blob("app", &manifest.config.digest).unwrap(), world.config);
     let layer = &manifest.layers[0];
     assert_eq!(*layer, world.packed);
@@ -33,8 +33,8 @@ fn an_image_is_read_back_in_a_dry_run_too() {
 fn what_is_not_there_is_never_taken_for_success() {
     let world = World::new();
     let registry = world.open().unwrap();
-    assert_eq!(registry.manifest("app", "2").unwrap(), None);
-    assert_eq!(registry.manifest("nobody/app", "1").unwrap(), None);
+    assert_eq!(registry.manifest("app", "2", AMD).unwrap(), None);
+    assert_eq!(registry.manifest("nobody/app", "1", AMD).unwrap(), None);
     let missing = Descriptor { digest: protocol::digest(b"?"), ..world.packed.clone() };
     assert!(!registry.has_blob("app", &missing).unwrap());
     let longer = Descriptor { size: world.packed.size + 1, ..world.packed.clone() };
@@ -47,19 +47,14 @@ fn what_is_not_there_is_never_taken_for_success() {
 fn what_is_no_image_of_ours_is_an_error_that_says_what_it_is() {
     let world = World::new();
     let registry = world.open().unwrap();
-    let said = world.said(registry.manifest("app", "index").map(|_| ""));
-    expect![
-        "1: can't use HOST/team/app:index: it is an index of several images, not an image of ours"
-    ]
-    .assert_eq(&said);
-    let zstd = registry.manifest("app", "zstd").unwrap().unwrap();
+    let zstd = registry.manifest("app", "zstd", AMD).unwrap().unwrap();
     let said = world.said(registry.layer("app", &zstd.layers[0]).map(|_| ""));
-    expect!["1: can't use HOST/team/app@HASH: a layer is packed with zstd; push it with gzip, docker's default"].assert_eq(&said);
-    let other = registry.manifest("app", "other").unwrap().unwrap();
+    assert!(said.contains("can't unpack it: "), "{said}");
+    let other = registry.manifest("app", "other", AMD).unwrap().unwrap();
     let said = world.said(registry.layer("app", &other.layers[1]).map(|_| ""));
     assert!(said.ends_with("can't unpack it: invalid gzip header"), "{said}");
     for (image, reference) in [("../app", "1"), ("app", "-1"), ("app", "a b"), ("app?x", "1")] {
-        assert!(registry.manifest(image, reference).is_err(), "{image} {reference}");
+        assert!(registry.manifest(image, reference, AMD).is_err(), "{image} {reference}");
     }
 }
 
@@ -142,7 +137,7 @@ fn damaged_bytes_are_asked_for_once_more() {
         assert_eq!(world.faulty.requests().len(), 2);
         assert!(registry.blob("app", &protocol::digest(&world.config)).is_err());
         let by_digest = protocol::digest(&manifest(&world.config, &[]));
-        assert_eq!(registry.manifest("app", &by_digest).unwrap(), None);
+        assert_eq!(registry.manifest("app", &by_digest, AMD).unwrap(), None);
     }
     let world = World::new();
     world.faulty.always("GET /manifests/", Fault::Truncated);

@@ -16,7 +16,9 @@ use crate::exit;
 use crate::tools::registry::{self as protocol, Descriptor};
 
 pub(super) const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// The platform that is asked for.
+pub(super) const AMD: &str = "linux/amd64";
+pub(super) const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// Answers GET and HEAD from a table: path -> media type and bytes.
 fn shelf(table: BTreeMap<String, (String, Vec<u8>)>) -> String {
@@ -59,6 +61,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> World {
+        World::with(&[])
+    }
+
+    /// With these manifests under their digests too, and the last under the tag `new`: media types
+    /// and bytes.
+    pub(super) fn with(manifests: &[(&str, Vec<u8>)]) -> World {
         let directory = tempfile::tempdir().unwrap();
         for part in ["docker", "environments/dev", "login"] {
             std::fs::create_dir_all(directory.path().join(part)).unwrap();
@@ -95,6 +103,11 @@ impl World {
         put(format!("/v2/team/app/manifests/{}", protocol::digest(&one)), IMAGE, one);
         let kind = "application/vnd.oci.image.index.v1+json";
         put("/v2/team/app/manifests/index".into(), kind, index);
+        for (kind, bytes) in manifests {
+            for reference in [&protocol::digest(bytes), "new"] {
+                put(format!("/v2/team/app/manifests/{reference}"), kind, bytes.clone());
+            }
+        }
         for bytes in [&packed, &layer, &config] {
             let digest = protocol::digest(bytes);
             put(format!("/v2/team/app/blobs/{digest}"), "application/octet-stream", bytes.clone());
@@ -132,7 +145,7 @@ impl World {
     /// requests, TLS tried first left out.
     pub(super) fn read(&self) -> String {
         let read = || -> Result<String> {
-            let manifest = self.open()?.manifest("app", "1")?;
+            let manifest = self.open()?.manifest("app", "1", AMD)?;
             let manifest = manifest.context("nothing is there")?;
             Ok(format!("{} layer", manifest.layers.len()))
         };
