@@ -45,6 +45,8 @@ pub(crate) struct Registry<'c> {
     trust: Trust,
     patience: Patience,
     login: OnceCell<Option<Login>>,
+    /// What it demands of all who ask, found when it was opened; without a scope.
+    demand: RefCell<Option<Challenge>>,
     /// The header `Authorization` for each image.
     authorizations: RefCell<BTreeMap<String, Secret>>,
 }
@@ -98,6 +100,7 @@ fn open_within<'c>(ctx: &'c Ctx, repository: &str, patience: Patience) -> Result
         trust: trust::trust(ctx, host)?,
         patience,
         login: OnceCell::new(),
+        demand: RefCell::default(),
         authorizations: RefCell::default(),
     };
     if registry.trust.insecure && !registry.speaks_tls()? {
@@ -124,14 +127,21 @@ impl Registry<'_> {
         self.received(&question, digest)?.bytes()
     }
 
-    /// Whether a blob is there, with its size.
+    /// Whether a blob is there, with its size. Where the registry does not say it without the blob,
+    /// the blob is fetched.
     pub(crate) fn has_blob(&self, image: &str, blob: &Descriptor) -> Result<bool> {
         let mut question = self.blob_question(Method::Head, image, &blob.digest)?;
         question.limits.bytes = i64::MAX as u64;
         let answer = self.ask(&question)?;
-        match answer.head.status {
-            404 => Ok(false),
-            200 => Ok(answer.head.get("content-length") == Some(&blob.size.to_string())),
+        match (answer.head.status, answer.head.get("content-length")) {
+            (404, _) => Ok(false),
+            (200, Some(length)) => Ok(length == blob.size.to_string()),
+            (200 | 405 | 501, _) => {
+                let question = self.layer_question(image, blob)?;
+                let name = format!("{}@{}", self.name(image), blob.digest);
+                let answer = self.whole(&question, &name, Some(&blob.digest))?;
+                answer.map_or(Ok(false), |answer| Ok(answer.file()?.metadata()?.len() == blob.size))
+            }
             _ => Err(self.surprise(&question, &answer)),
         }
     }
@@ -227,8 +237,18 @@ impl Registry<'_> {
     }
 
     /// Asks, and proves who we are where that is wanted.
+    ///
+    /// A token that is too old is answered with 401, and a new one is fetched. Some registries
+    /// answer it as ghcr.io (403, <https://github.com/renovatebot/renovate/issues/11446>) or
+    /// public.ecr.aws (400, <https://github.com/aws/containers-roadmap/issues/2835>): then it is
+    /// asked once more without the token.
     fn ask(&self, question: &Question<'_>) -> Result<Answer> {
-        let answer = self.answer(question)?;
+        let known = self.authorizations.borrow().contains_key(question.image);
+        let mut answer = self.answer(question)?;
+        if known && [400, 403].contains(&answer.head.status) {
+            self.authorizations.borrow_mut().remove(question.image);
+            answer = self.answer(question)?;
+        }
         self.admitted(question, answer)
     }
 
@@ -242,12 +262,12 @@ impl Registry<'_> {
             _ => answer,
         };
         match answer.head.status {
-            401 => Err(self.refused(question)),
+            401 => Err(self.refused(question, &answer)),
             403 => bail!(
-                "{} denies access to {} ({}); ask its owner for the right to it, or log in as \
-                 somebody else: docker login {}",
+                "{} denies access to {} ({}); ask its owner for the right to it, or log in again: \
+                 docker login {}",
                 self.host,
-                self.name(question.image),
+                self.name(question.image).trim_end_matches('/'),
                 answer.said(),
                 self.host
             ),
@@ -278,8 +298,10 @@ impl Registry<'_> {
     fn ping(&self) -> Result<()> {
         let ping = self.ping_question();
         let answer = self.answer(&ping)?;
+        let demand = authorize::challenge(&answer).map(Challenge::of_all);
         // Without a login, tokens are for one image each, and there is none yet.
-        let tokens = matches!(authorize::challenge(&answer), Some(Challenge::Bearer { .. }));
+        let tokens = matches!(demand, Some(Challenge::Bearer { .. }));
+        self.demand.replace(demand);
         if answer.head.status == 401 && tokens && self.login()?.is_none() {
             return Ok(());
         }
@@ -317,12 +339,13 @@ impl Registry<'_> {
         format!("the registry {}", self.host)
     }
 
-    /// Still 401 after we said who we are.
-    fn refused(&self, question: &Question<'_>) -> anyhow::Error {
+    /// Still 401 after we said who we are, or no token for it.
+    fn refused(&self, question: &Question<'_>, answer: &Answer) -> anyhow::Error {
         anyhow!(
-            "the registry {} does not let us read {} (401); log in with `docker login {}`",
+            "the registry {} does not let us read {} ({}); log in with `docker login {}`",
             self.host,
             self.name(question.image).trim_end_matches('/'),
+            answer.said(),
             self.host
         )
     }

@@ -135,7 +135,7 @@ pub(crate) fn parse_manifest(content_type: Option<&str>, bytes: Vec<u8>) -> Resu
 }
 
 /// What a registry wants before it answers.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     Basic,
     /// A token, which another server gives for a login.
@@ -144,6 +144,18 @@ pub(crate) enum Challenge {
         service: Option<String>,
         scope: Option<String>,
     },
+}
+
+impl Challenge {
+    /// The same for every image.
+    pub(crate) fn of_all(self) -> Challenge {
+        match self {
+            Challenge::Bearer { realm, service, .. } => {
+                Challenge::Bearer { realm, service, scope: None }
+            }
+            Challenge::Basic => Challenge::Basic,
+        }
+    }
 }
 
 /// The demand that we can meet, from all `WWW-Authenticate` headers; tokens first.
@@ -222,11 +234,17 @@ pub(crate) fn parse_token(bytes: &[u8]) -> Result<Secret> {
     tokens.into_iter().find(|token| !token.reveal().is_empty()).context("it gave no token")
 }
 
-/// What a registry says of its refusal, in one line that is safe to print.
+/// What a registry or a token server says of its refusal, in one line that is safe to print: the
+/// first of the `errors` of the OCI distribution specification, the `error` of OAuth 2 (RFC 6749,
+/// section 5.2), or the `details` of Docker Hub's token server.
 pub(crate) fn parse_errors(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Body {
         errors: Vec<Error>,
+        error: String,
+        error_description: String,
+        details: String,
     }
     #[derive(Deserialize)]
     struct Error {
@@ -236,8 +254,10 @@ pub(crate) fn parse_errors(body: &[u8]) -> Option<String> {
         message: String,
     }
     let body: Body = serde_json::from_slice(body).ok()?;
-    let error = body.errors.into_iter().next()?;
-    let words = format!("{} {}", error.code, error.message);
+    let words = match body.errors.into_iter().next() {
+        Some(error) => format!("{} {}", error.code, error.message),
+        None => format!("{} {} {}", body.error, body.error_description, body.details),
+    };
     let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
     Some(words.trim().to_owned()).filter(|words| !words.is_empty())
 }

@@ -99,8 +99,7 @@ pub(super) fn answer(
     loop {
         let (trouble, wanted) = match once(ctx, request, secrets)? {
             Outcome::Answer(answer) if answer.head.status == 429 || answer.head.status >= 500 => {
-                let seconds = answer.head.get("retry-after").and_then(|text| text.parse().ok());
-                (format!("answered {}", answer.said()), seconds.map(Duration::from_secs))
+                (format!("answered {}", answer.said()), answer.head.get("retry-after").map(wait))
             }
             Outcome::Answer(answer) => return Ok(answer),
             Outcome::Trouble { end: End::Broken, words } => {
@@ -113,10 +112,16 @@ pub(super) fn answer(
         let Some(pause) = pauses.next() else {
             bail!("{server} {trouble}, three times; wait until it is well, then run this again");
         };
-        let pause = wanted.unwrap_or(pause).min(LONGEST_PAUSE);
+        let pause = wanted.unwrap_or(pause);
         ctx.say(format_args!("{server} {trouble}; asking again in {} ms", pause.as_millis()));
         ctx.pause(pause)?;
     }
+}
+
+/// How long a header `Retry-After` asks to wait, at most [`LONGEST_PAUSE`]. It may also be a date
+/// (RFC 9110, section 10.2.3): a registry that names one is busy for longer.
+pub(super) fn wait(header: &str) -> Duration {
+    header.trim().parse().map_or(LONGEST_PAUSE, Duration::from_secs).min(LONGEST_PAUSE)
 }
 
 /// The error for a server of which nothing came.

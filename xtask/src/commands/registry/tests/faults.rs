@@ -6,7 +6,9 @@ use expect_test::expect;
 
 use super::check;
 use super::faulty::Fault;
+use super::replay::Replay;
 use super::world::{AMD, IMAGE, World, descriptor, manifest};
+use crate::commands::registry::http::wait;
 use crate::commands::registry::{Layer, open_within};
 use crate::tools::registry::{self as protocol, Descriptor};
 
@@ -41,6 +43,28 @@ fn what_is_not_there_is_never_taken_for_success() {
     assert!(!registry.has_blob("app", &longer).unwrap());
     let said = world.said(registry.blob("app", &missing.digest).map(|_| ""));
     assert!(said.starts_with("1: the registry lacks HOST/team/app@sha256:"), "{said}");
+}
+
+#[test]
+fn a_blob_is_fetched_where_a_question_for_its_head_says_too_little() {
+    let world = World::new();
+    let registry = world.open().unwrap();
+    let missing = Descriptor { digest: protocol::digest(b"?"), ..world.packed.clone() };
+    let longer = Descriptor { size: world.packed.size + 1, ..world.packed.clone() };
+    world.faulty.always("HEAD /blobs/", Fault::Status(405, "")).requests();
+    assert!(registry.has_blob("app", &world.packed).unwrap());
+    let path = format!("/v2/team/app/blobs/{}", world.packed.digest);
+    assert_eq!(world.faulty.requests(), [format!("HEAD {path}"), format!("GET {path}")]);
+    assert!(!registry.has_blob("app", &missing).unwrap());
+    assert!(!registry.has_blob("app", &longer).unwrap());
+    let (digest, layer) = (protocol::digest(b"a layer"), "=== GET /v2/\nHTTP/1.1 200 OK\n\n{}\n");
+    let path = format!("/v2/team/app/blobs/{digest}");
+    let replay = Replay::new(&format!(
+        "{layer}=== HEAD {path}\nHTTP/1.1 200 OK\n\n\n=== GET {path}\nHTTP/1.1 200 OK\n\na layer"
+    ));
+    let registry = open_within(&world.ctx, &format!("{}/team", replay.address), world.patience);
+    let blob = descriptor("application/vnd.oci.image.layer.v1.tar", b"a layer");
+    assert!(registry.unwrap().has_blob("app", &blob).unwrap(), "a head without a length");
 }
 
 #[test]
@@ -115,6 +139,16 @@ fn what_may_pass_is_tried_three_times() {
 
 #[test]
 fn a_busy_registry_says_how_long_to_wait() {
+    for (header, seconds) in [
+        ("0", 0),
+        (" 3 ", 3),
+        ("300", 10),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 10),
+        ("1793000000", 10),
+        ("-1", 10),
+    ] {
+        assert_eq!(wait(header), Duration::from_secs(seconds), "{header}");
+    }
     let world = World::new();
     world.faulty.first(1, "GET /manifests/", Fault::Status(429, "Retry-After: 1"));
     let started = Instant::now();

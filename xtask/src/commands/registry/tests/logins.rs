@@ -141,7 +141,7 @@ fn a_denial_names_what_is_denied() {
     check(
         &world,
         expect![[r#"
-        1: HOST denies access to HOST/team/app (403); ask its owner for the right to it, or log in as somebody else: docker login HOST
+        1: HOST denies access to HOST/team/app (403); ask its owner for the right to it, or log in again: docker login HOST
         GET /v2/
         GET /v2/team/app/manifests/1"#]],
     );
