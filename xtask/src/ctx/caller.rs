@@ -11,8 +11,13 @@ use super::Ctx;
 impl Ctx {
     /// What decides which engine the docker client talks to.
     pub(crate) fn docker_endpoint(&self) -> String {
-        let host = env_os("DOCKER_HOST").unwrap_or_default().to_string_lossy().into_owned();
-        format!("{host}\n{}", self.docker_context())
+        format!("{}\n{}", self.docker_host().unwrap_or_default(), self.docker_context())
+    }
+
+    /// Where the caller says that the engine is.
+    pub(crate) fn docker_host(&self) -> Option<String> {
+        let host = env_os("DOCKER_HOST").filter(|host| !host.is_empty())?;
+        Some(host.to_string_lossy().into_owned())
     }
 
     /// The docker client's context; the builder of its engine has the same name.

@@ -1,20 +1,20 @@
 //! The archive that `docker image save` writes, read to the last byte: what an image is made of.
 //!
 //! An engine with the graph driver's store calls an image by the digest of its configuration, and
-//! writes layers as they are. One with containerd's store calls it by the digest of its manifest, or
-//! of an index of manifests, and writes layers as it got them, mostly compressed. The layout is that
-//! of the OCI image specification, with `manifest.json` of the older format beside it.
+//! writes layers as they are. One with containerd's store calls it by the digest of its manifest,
+//! or of an index of manifests, and writes layers as it got them, mostly compressed. The layout is
+//! that of the OCI image specification, with `manifest.json` of the older format beside it.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 
 use anyhow::{Context, Result, bail, ensure};
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::registry::{Packing, is_digest, packing};
+use super::registry::is_digest;
+use super::registry::unpack::{Packing, packing, unpack};
 use crate::release::record::Layer;
 
 #[cfg(test)]
@@ -199,12 +199,17 @@ impl File {
 
 /// Reads a file once: its own digest, and that of what it holds.
 fn read_file(entry: impl Read) -> Result<File> {
-    let mut reader = BufReader::new(Hashing { from: entry, hash: Sha256::new(), size: 0 });
-    let start = std::io::BufRead::fill_buf(&mut reader)?;
-    let unpacked = match start.starts_with(&[0x1f, 0x8b]) {
-        // Something else can begin like this: whether it is compressed, its manifest says.
-        true => measure(MultiGzDecoder::new(&mut reader)).ok(),
-        false => None,
+    let packed = Hashing { from: entry, hash: Sha256::new(), size: 0 };
+    let mut reader = BufReader::with_capacity(256 << 10, packed);
+    // Something else can begin like this: whether it is compressed, its manifest says.
+    let packing = match reader.fill_buf()? {
+        [0x1f, 0x8b, ..] => Packing::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+        _ => Packing::None,
+    };
+    let unpacked = match packing {
+        Packing::None => None,
+        packing => measure(unpack(packing, &mut reader)).ok(),
     };
     let mut bytes = Vec::new();
     if unpacked.is_none() {

@@ -1,4 +1,5 @@
-//! What a distribution writes down of itself and its packages: dpkg's status, apk's list, os-release.
+//! What a distribution writes down of itself and its packages: dpkg's status, apk's list, and
+//! os-release.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! What an image is, whichever store an engine keeps it in.
 //!
-//! The graph driver's store calls an image by the digest of its configuration; containerd's calls it
-//! by the digest of its manifest, or of an index of manifests, which differs from registry to
+//! The graph driver's store calls an image by the digest of its configuration; containerd's calls
+//! it by the digest of its manifest, or of an index of manifests, which differs from registry to
 //! registry and from compression to compression. Records, gates and comparisons name the
 //! configuration, which is the same everywhere and names the layers. Commands name an image to the
-//! engine by its own ID. Here is the way from one to the other.
+//! engine by the engine's own ID. Here is the way from one to the other.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use crate::tools::docker;
 use crate::tools::docker_archive::{self, Parts};
 use crate::tools::registry::is_digest;
 
-/// What an image is made of, by the IDs that the engine has for images: read out of the engine, byte
-/// for byte, since an engine says of an image what it was told when it got it. What was read once is
-/// remembered under its ID, which is a hash of all of it.
+/// What an image is made of, by the IDs that the engine has for images: read out of the engine,
+/// byte for byte, since an engine says of an image what it was told when it got it. What was read
+/// once is remembered under its ID, which is a hash of all of it.
 pub(crate) fn parts(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Parts>> {
     let path = |id: &str| file_of(ctx, "read-back", id);
     let mut found = BTreeMap::new();

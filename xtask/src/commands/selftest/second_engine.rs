@@ -1,9 +1,9 @@
-//! A second Docker engine beside the one that runs here, with the image store that is asked for: tests
-//! run on it in the same way.
+//! A second Docker engine beside the one that runs here, with the image store that is asked for:
+//! tests run on it in the same way.
 //!
 //! Two engines in one network would undo each other's rules. The second one has a network of its
-//! own, that of a container of the first; the tests that use it run there too, since what it publishes
-//! is reachable nowhere else.
+//! own, that of a container of the first; the tests that use it run there too, since what it
+//! publishes is reachable nowhere else.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl SecondEngine {
             .context("can't create a directory for the engine")?;
         remove_networks(ctx)?;
         let archive = directory.path().join("empty.tar");
-        std::fs::write(&archive, tar::Builder::new(Vec::new()).into_inner()?)?;
+        ctx.write_cache(&archive, &tar::Builder::new(Vec::new()).into_inner()?)?;
         ctx.run(docker::import(&ctx.sh, &archive, EMPTY, &[]))?;
         let container = ctx.read(docker::hold_network(&ctx.sh, EMPTY, LABEL))?.trim().to_owned();
         let pid = ctx.read(docker::pid_of(&ctx.sh, &container))?.trim().to_owned();
@@ -62,7 +62,7 @@ impl SecondEngine {
             "default-address-pools": [{"base": "172.29.0.0/16", "size": 24}],
         });
         let file = place("daemon.json");
-        std::fs::write(&file, config.to_string())?;
+        ctx.write_cache(&file, config.to_string().as_bytes())?;
         ctx.say(format_args!("starting a second Docker engine with the image store {store}"));
         let cmd = docker::dockerd_in_network(&ctx.sh, &pid, &file);
         let engine = OwnEngine::run(ctx, directory, cmd, || wait(ctx, &host))?;
@@ -71,8 +71,7 @@ impl SecondEngine {
 
     /// The beginning of a command that uses it.
     pub(super) fn enter<'c>(&self, ctx: &'c Ctx) -> Cmd<'c> {
-        let first = std::env::var("DOCKER_HOST").unwrap_or_default();
-        let first = if first.is_empty() { "unix:///var/run/docker.sock" } else { &first };
+        let first = ctx.docker_host().unwrap_or("unix:///var/run/docker.sock".into());
         docker::in_network(&ctx.sh, &self.pid)
             .env("DOCKER_HOST", &self.host)
             .env("STEVEDORE_FIRST_DOCKER_HOST", first)

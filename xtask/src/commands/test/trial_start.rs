@@ -50,8 +50,9 @@ pub(crate) fn of_services(
         .collect()
 }
 
-/// On what a healthy start counts, by the configuration of each service's image; nothing where that cannot be told, since what lies in files of
-/// this machine, or under a name that moves, may change without a word.
+/// On what a healthy start counts, by the configuration of each service's image; nothing where
+/// that cannot be told, since what lies in files of this machine, or under a name that moves, may
+/// change without a word.
 pub(crate) fn key(
     facts: &Facts,
     stack: &Stack,
