@@ -90,6 +90,26 @@ pub(crate) fn parse_metadata(text: &str) -> Result<BTreeMap<String, String>> {
     Ok(targets.into_values().filter_map(|made| made.id.zip(made.config)).collect())
 }
 
+/// Asks a builder what it is, in text for people: it has no other answer.
+pub(crate) fn inspect_builder<'s>(sh: &'s Shell, builder: &str) -> Cmd<'s> {
+    cmd!(sh, "docker buildx inspect {builder}")
+}
+
+/// The platforms that a builder has or can emulate.
+pub(crate) fn parse_platforms(said: &str) -> Vec<String> {
+    let lists = said.lines().filter_map(|line| line.strip_prefix("Platforms:"));
+    let platforms = lists.flat_map(|list| list.split(','));
+    // Those that somebody asked for are marked.
+    platforms.map(|it| it.trim().trim_end_matches('*').to_owned()).collect()
+}
+
+/// Whether two names mean one platform: `linux/arm64` is `linux/arm64/v8`.
+pub(crate) fn same_platform(one: &str, other: &str) -> bool {
+    let bare = |it: &str| it.strip_suffix("arm64/v8").map(|os| format!("{os}arm64"));
+    let name = |it: &str| bare(it).unwrap_or_else(|| it.to_owned());
+    name(one) == name(other)
+}
+
 /// The manifest digest that a registry has for a reference; fails where none answers.
 pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")

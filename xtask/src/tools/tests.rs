@@ -303,3 +303,40 @@ fn packages_are_what_the_managers_have_written_down() {
             && os_packages::parse_apk("P:only\n").is_err()
     );
 }
+
+#[test]
+fn a_builder_tells_its_platforms_in_text_for_people() {
+    let said = "Name:          default\nDriver:        docker\n\nNodes:\nName:             default\n\
+                BuildKit version: v0.12.5\nPlatforms:        linux/amd64*, linux/amd64/v2, linux/386\n\
+                Labels:\n org.mobyproject.buildkit.worker.moby.host-gateway-ip: 172.17.0.1\n";
+    assert_eq!(bake::parse_platforms(said), ["linux/amd64", "linux/amd64/v2", "linux/386"]);
+    assert_eq!(bake::parse_platforms("Name: default\n"), [""; 0]);
+    for (one, other, same) in [
+        ("linux/arm64", "linux/arm64/v8", true),
+        ("linux/arm64", "linux/arm64", true),
+        ("linux/arm/v7", "linux/arm/v6", false),
+        ("linux/amd64", "linux/arm64", false),
+    ] {
+        assert_eq!(bake::same_platform(one, other), same, "{one} {other}");
+    }
+}
+
+#[test]
+fn a_builder_writes_down_what_each_image_became() {
+    // Docker 26.1 with containerd's store and with the graph driver's; a target without an image.
+    let written = r#"{
+      "app": {
+        "buildx.build.ref": "default/default/fnbbhafwfqk0egqz453fd7e4v",
+        "containerimage.config.digest": "sha256:d58d7b24",
+        "containerimage.descriptor": {"digest": "sha256:3361e114", "size": 498},
+        "containerimage.digest": "sha256:3361e114",
+        "image.name": "docker.io/mb/app:1"
+      },
+      "base": {"containerimage.config.digest": "sha256:b1", "containerimage.digest": "sha256:b1"},
+      "received_app": {"buildx.build.ref": "default/default/z18"}
+    }"#;
+    let made = bake::parse_metadata(written).unwrap();
+    let made: Vec<(&str, &str)> = made.iter().map(|(id, it)| (&**id, &**it)).collect();
+    assert_eq!(made, [("sha256:3361e114", "sha256:d58d7b24"), ("sha256:b1", "sha256:b1")]);
+    assert!(bake::parse_metadata("nonsense").is_err());
+}

@@ -17,6 +17,7 @@ use crate::commands::assets;
 use crate::commands::env::exposed;
 use crate::ctx::Ctx;
 use crate::exit;
+use crate::tools::bake;
 
 /// How many builds follow each other while somebody edits.
 const ROUNDS: usize = 3;
@@ -172,14 +173,34 @@ fn build_dirty(
 fn ensure_externals(ctx: &Ctx, request: &Request, plan: Plan) -> Result<Plan> {
     let externals: BTreeSet<&String> =
         plan.dirty().flat_map(|planned| &planned.recipe.externals).collect();
+    if let Some(platform) = request.bases().platform.filter(|_| plan.dirty().next().is_some()) {
+        check_emulation(ctx, platform)?;
+    }
     for name in &externals {
-        external::ensure(ctx, name, &request.lock)?;
+        external::ensure(ctx, name, request.bases())?;
     }
     if let Some(planned) = plan.dirty().next() {
         // All images of a plan are for one platform.
-        external::check_platform(ctx, &externals, &request.lock, &planned.inputs.platform)?;
+        external::check_platform(ctx, &externals, request.bases(), &planned.inputs.platform)?;
     }
     if ctx.dry_run || externals.is_empty() { Ok(plan) } else { plan::plan(ctx, request) }
+}
+
+/// Refuses a platform that the engine neither has nor can emulate, before anything is built for it.
+fn check_emulation(ctx: &Ctx, platform: &str) -> Result<()> {
+    let said = ctx.read(bake::inspect_builder(&ctx.sh, &ctx.docker_context()))?;
+    let all = bake::parse_platforms(&said);
+    if all.is_empty() || all.iter().any(|it| bake::same_platform(it, platform)) {
+        return Ok(());
+    }
+    let architecture = platform.split('/').nth(1).unwrap_or(platform);
+    Err(exit::missing(format!(
+        "[images] platform of environment.toml is {platform}, and this engine builds for {} only; \
+         let it emulate {architecture} (install qemu-user-static, or run `docker run --privileged \
+         --rm tonistiigi/binfmt --install {architecture}`, and restart the engine), or build on a \
+         machine of that platform",
+        all.join(", ")
+    )))
 }
 
 /// Keeps what became of some images. What an earlier round built or pulled is fresh in the next.

@@ -13,7 +13,7 @@ use fingerprint::sha256;
 use fingerprint::stage::{self, Moved};
 
 use super::plan::{self, LABEL_CONTENT, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
-use super::{destroy, external, identity, inputs, last, leftovers, verify};
+use super::{destroy, identity, inputs, last, leftovers, verify};
 use crate::commands::doctor;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -227,7 +227,7 @@ fn target(
         contexts.insert(base.clone(), source);
     }
     for name in &recipe.externals {
-        let reference = external::reference(name, &planned.inputs.epoch);
+        let reference = request.bases().reference(name);
         contexts.insert(name.clone(), format!("docker-image://{reference}"));
     }
     // Makes it an image of its own: were it the same as another build's, the engine would remove it

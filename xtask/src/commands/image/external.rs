@@ -20,38 +20,64 @@ use crate::tools::{bake, cargo, docker};
 
 /// Every private name of an external base begins like this.
 const PREFIX: &str = "stevedore.invalid/external:";
-/// Where it is kept what they were, below the tool's state: a file for each epoch.
+/// Where it is kept what they were, below the tool's state: a file for each epoch and platform.
 const DIRECTORY: &str = "externals";
 
-/// The private name of an external base in this engine, at one epoch. RFC 2606 keeps `.invalid`
-/// from ever being a host, so no typing error can pull it from anywhere.
-pub(crate) fn reference(name: &str, epoch: &str) -> String {
+/// Of when external bases are, and for which platform: the engine's own where an environment names
+/// none.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'l> {
+    pub(crate) lock: &'l Lock,
+    pub(crate) platform: Option<&'l str>,
+}
+
+impl Wanted<'_> {
+    /// The private name of a base in this engine. RFC 2606 keeps `.invalid` from ever being a host,
+    /// so no typing error can pull it from anywhere.
+    pub(crate) fn reference(&self, name: &str) -> String {
+        reference(name, &self.key())
+    }
+
+    /// The same of the engine's own platform.
+    fn plain(&self, name: &str) -> String {
+        Wanted { platform: None, ..*self }.reference(name)
+    }
+
+    /// What tells apart bases with one name: it can be a part of a file's name.
+    fn key(&self) -> String {
+        let epoch = &self.lock.epoch;
+        let platform = self.platform.map(|platform| format!(" {}", platform.replace('/', "-")));
+        format!("{epoch}{}", platform.unwrap_or_default())
+    }
+}
+
+fn reference(name: &str, key: &str) -> String {
     let readable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     let readable = readable.to_ascii_lowercase();
-    let unique = sha256(format!("{name} {epoch}").as_bytes());
+    let unique = sha256(format!("{name} {key}").as_bytes());
     format!("{PREFIX}{readable}-{}", &unique[..12])
 }
 
 /// What the external bases were when last looked at; the lock's word where that is not known.
-pub(crate) fn remembered(ctx: &Ctx, lock: &Lock) -> BTreeMap<String, String> {
-    let locked = lock.external.iter().map(|(name, external)| (name, &external.content));
+pub(crate) fn remembered(ctx: &Ctx, wanted: Wanted<'_>) -> BTreeMap<String, String> {
+    let locked = wanted.lock.external.iter().map(|(name, external)| (name, &external.content));
     let mut contents: BTreeMap<String, String> =
         locked.map(|(name, content)| (name.clone(), content.clone())).collect();
-    let seen = std::fs::read(path(ctx, lock)).ok();
+    let seen = std::fs::read(path(ctx, wanted)).ok();
     let seen = seen.and_then(|bytes| serde_json::from_slice::<BTreeMap<_, _>>(&bytes).ok());
     contents.extend(seen.unwrap_or_default());
     contents
 }
 
-pub(crate) fn remember(ctx: &Ctx, lock: &Lock, contents: &BTreeMap<String, String>) {
+pub(crate) fn remember(ctx: &Ctx, wanted: Wanted<'_>, contents: &BTreeMap<String, String>) {
     // Of a map of texts it cannot fail.
     let text = serde_json::to_vec_pretty(contents).unwrap_or_default();
-    ctx.remember(&path(ctx, lock), &text);
+    ctx.remember(&path(ctx, wanted), &text);
 }
 
-fn path(ctx: &Ctx, lock: &Lock) -> std::path::PathBuf {
-    ctx.common().join(DIRECTORY).join(&lock.epoch)
+fn path(ctx: &Ctx, wanted: Wanted<'_>) -> std::path::PathBuf {
+    ctx.common().join(DIRECTORY).join(wanted.key())
 }
 
 /// The private names of all bases that this checkout ever had.
@@ -59,38 +85,40 @@ pub(crate) fn got_here(ctx: &Ctx) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let files = std::fs::read_dir(ctx.common().join(DIRECTORY)).into_iter().flatten().flatten();
     for file in files {
-        let epoch = file.file_name().to_string_lossy().into_owned();
+        let key = file.file_name().to_string_lossy().into_owned();
         let Ok(text) = std::fs::read(file.path()) else { continue };
         let seen: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
-        names.extend(seen.keys().map(|name| reference(name, &epoch)));
+        names.extend(seen.keys().map(|name| reference(name, &key)));
     }
     names
 }
 
 /// Makes sure that a base exists in this engine: what it is.
-pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
+pub(crate) fn ensure(ctx: &Ctx, name: &str, wanted: Wanted<'_>) -> Result<External> {
+    let Wanted { lock, platform } = wanted;
     let pending = format!("<content of {name}>");
     if let Some(planned) = lock.external.get(name).filter(|it| it.content == pending) {
         // A dry run of `image update` has printed how it would be made.
         return Ok(planned.clone());
     }
-    let reference = reference(name, &lock.epoch);
+    let reference = wanted.reference(name);
     if ctx.pretends(&reference) {
         let digest = lock.external.get(name).and_then(|external| external.digest.clone());
         return Ok(External { content: pending, digest });
     }
     let mut digest = lock.external.get(name).and_then(|external| external.digest.clone());
-    let present = !inspect(ctx, std::slice::from_ref(&reference))?.is_empty();
+    let present = is_here(ctx, name, wanted)?;
     if !present {
         let answer = ctx.ask(bake::registry_digest(&ctx.sh, name), REGISTRY);
         let offered = answer.ok().filter(|answer| answer.status.success());
         match offered.map(|answer| answer.stdout.trim().to_owned()) {
             Some(offered) => {
-                let wanted = digest.unwrap_or(offered);
-                pull(ctx, name, &wanted, &reference)?;
-                digest = Some(wanted);
+                let exact = digest.unwrap_or(offered);
+                pull(ctx, name, &exact, &reference, platform)?;
+                digest = Some(exact);
             }
             None => {
+                check_machine(name, platform)?;
                 make(ctx, name, lock, &reference)?;
                 digest = None;
             }
@@ -100,8 +128,11 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
         ctx.pretend(&reference);
         return Ok(External { content: pending, digest });
     }
-    let found = inspect(ctx, std::slice::from_ref(&reference))?;
-    let image = found.get(&reference).with_context(|| format!("{name} is gone again"))?;
+    let plain = wanted.plain(name);
+    let found = inspect(ctx, &[reference.clone(), plain.clone()])?;
+    // A dry run gives no names.
+    let named = found.get(&reference).or_else(|| found.get(&plain).filter(|_| ctx.dry_run));
+    let image = named.with_context(|| format!("{name} is gone again"))?;
     let content = image.content();
     let locked = lock.external.get(name);
     if !present && locked.is_some_and(|locked| locked.content != content) {
@@ -113,15 +144,31 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, lock: &Lock) -> Result<External> {
     Ok(External { content, digest })
 }
 
+/// Whether a base is here. One of the engine's own platform may be here without a platform in its
+/// name, and gets the other name too.
+fn is_here(ctx: &Ctx, name: &str, wanted: Wanted<'_>) -> Result<bool> {
+    let reference = wanted.reference(name);
+    let plain = wanted.plain(name);
+    let found = inspect(ctx, &[reference.clone(), plain.clone()])?;
+    if found.contains_key(&reference) {
+        return Ok(true);
+    }
+    let fits = |image: &docker::Image| wanted.platform.is_some_and(|it| it == image.platform());
+    match found.get(&plain).is_some_and(fits) {
+        true => ctx.run(docker::tag(&ctx.sh, &plain, &reference)).map(|()| true),
+        false => Ok(false),
+    }
+}
+
 /// Refuses bases of another platform than is built for: the builder would look for the right one
 /// under a name that no registry has.
 pub(crate) fn check_platform(
     ctx: &Ctx,
     names: &BTreeSet<&String>,
-    lock: &Lock,
+    wanted: Wanted<'_>,
     platform: &str,
 ) -> Result<()> {
-    let references = names.iter().map(|name| (reference(name, &lock.epoch), *name));
+    let references = names.iter().map(|name| (wanted.reference(name), *name));
     let references: BTreeMap<String, &String> = references.collect();
     let found = inspect(ctx, &references.keys().cloned().collect::<Vec<_>>())?;
     for (reference, image) in found {
@@ -137,13 +184,36 @@ pub(crate) fn check_platform(
     Ok(())
 }
 
-fn pull(ctx: &Ctx, name: &str, digest: &str, reference: &str) -> Result<()> {
+fn pull(
+    ctx: &Ctx,
+    name: &str,
+    digest: &str,
+    reference: &str,
+    platform: Option<&str>,
+) -> Result<()> {
     ctx.say(format_args!("pulling {name}"));
     let repository = name.split('@').next().unwrap_or(name);
     let tag_at = repository.rfind(':').filter(|&at| !repository[at..].contains('/'));
     let exact = format!("{}@{digest}", &repository[..tag_at.unwrap_or(repository.len())]);
-    ctx.run(docker::pull(&ctx.sh, &exact))?;
+    let cmd = docker::pull(&ctx.sh, &exact);
+    ctx.run(cmd.args(platform.into_iter().flat_map(|it| ["--platform", it])))?;
     ctx.run(docker::tag(&ctx.sh, &exact, reference))
+}
+
+/// A base that is made here is for the processor of this machine.
+fn check_machine(name: &str, platform: Option<&str>) -> Result<()> {
+    let own = match std::env::consts::ARCH {
+        "x86_64" => "linux/amd64",
+        "aarch64" => "linux/arm64",
+        _ => return Ok(()),
+    };
+    match platform.filter(|platform| !platform.starts_with(own)) {
+        None => Ok(()),
+        Some(platform) => Err(exit::missing(format!(
+            "no registry answers for {name}, and it can be made here for {own} only, not for \
+             {platform}; connect to a registry"
+        ))),
+    }
 }
 
 /// Makes an image with the contents that the official one of this name has for a build.

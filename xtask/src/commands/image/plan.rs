@@ -72,6 +72,12 @@ impl Request {
         Ok(request)
     }
 
+    /// Which external bases its images are built from.
+    pub(crate) fn bases(&self) -> external::Wanted<'_> {
+        let platform = self.facts.environment.images.platform.as_deref();
+        external::Wanted { lock: &self.lock, platform }
+    }
+
     pub(crate) fn new(facts: Facts, stack: Stack, lock: Lock) -> Request {
         Request {
             facts,
@@ -183,10 +189,9 @@ fn select(mut recipes: Vec<Recipe>, names: &[String]) -> Result<Vec<Recipe>> {
 }
 
 fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) -> Result<Plan> {
-    let lock = &request.lock;
     let externals: BTreeSet<&String> =
         recipes.iter().flat_map(|recipe| &recipe.externals).collect();
-    let mut contents = external::remembered(ctx, lock);
+    let mut contents = external::remembered(ctx, request.bases());
     let files: Result<Vec<Files>> =
         recipes.iter().map(|recipe| inputs::read(ctx, recipe, request.paranoid)).collect();
     let files = files?;
@@ -196,21 +201,21 @@ fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) ->
         let mut images = fingerprint_all(request, recipes, &files, platform, &contents);
         let mut references: Vec<String> =
             images.iter().map(|planned| planned.reference.clone()).collect();
-        references.extend(externals.iter().map(|name| external::reference(name, &lock.epoch)));
+        references.extend(externals.iter().map(|name| request.bases().reference(name)));
         let mut found = inspect(ctx, &references)?;
         let mut moved = false;
         for name in &externals {
-            let Some(image) = found.get(&external::reference(name, &lock.epoch)) else {
+            let Some(image) = found.get(&request.bases().reference(name)) else {
                 continue;
             };
             let content = image.content();
             moved |= contents.insert((*name).clone(), content.clone()).as_ref() != Some(&content);
         }
         if moved {
-            external::remember(ctx, lock, &contents);
+            external::remember(ctx, request.bases(), &contents);
             continue;
         }
-        let is_here = |name: &&String| found.contains_key(&external::reference(name, &lock.epoch));
+        let is_here = |name: &&String| found.contains_key(&request.bases().reference(name));
         let absent: BTreeSet<String> =
             externals.iter().copied().filter(|name| !is_here(name)).cloned().collect();
         for (planned, files) in images.iter_mut().zip(&files) {

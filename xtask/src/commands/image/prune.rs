@@ -69,7 +69,7 @@ fn add(
         keep.insert(planned.reference.clone());
         contexts.insert(inputs::directory_name(&planned.recipe));
         let bases = planned.recipe.externals.iter();
-        keep.extend(bases.map(|name| external::reference(name, &request.lock.epoch)));
+        keep.extend(bases.map(|name| request.bases().reference(name)));
     }
 }
 

@@ -35,9 +35,14 @@ impl ImageUpdate {
             let stack = env::load_stack(ctx, &facts)?;
             environments.push(Request::new(facts, stack, old.clone()));
         }
+        // The lock has one content for a base: that of the environments' platform.
+        let mut platforms = environments.iter().map(|it| it.bases().platform);
+        let first = platforms.next().flatten();
+        let platform = first.filter(|_| platforms.all(|it| it == first)).map(str::to_owned);
         for name in externals(&environments, &new)? {
             ctx.say(format_args!("getting today's {name}"));
-            let found = external::ensure(ctx, &name, &new)?;
+            let wanted = external::Wanted { lock: &new, platform: platform.as_deref() };
+            let found = external::ensure(ctx, &name, wanted)?;
             new.external.insert(name, found);
         }
         let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());

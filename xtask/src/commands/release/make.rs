@@ -98,7 +98,7 @@ fn collect_record(ctx: &Ctx, decision: &Decision, tried: &Tried) -> Result<Recor
         registry: request.facts.environment.registry.repository.clone(),
         platform: platform.context("the stack has no image of this project")?,
         epoch: request.lock.epoch.clone(),
-        bases: collect::bases(request, &external::remembered(ctx, &request.lock)),
+        bases: collect::bases(request, &external::remembered(ctx, request.bases())),
         images: collect::images(ctx, images, &ids)?,
         services: collect::services(ctx, request, &ids)?,
         dependencies: collect::dependencies(ctx, images)?,
