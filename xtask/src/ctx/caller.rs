@@ -1,6 +1,7 @@
 //! Where the caller stands, and what its environment says: which engine docker talks to, where its
 //! logins are, and which certificates count.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,22 +9,51 @@ use anyhow::{Context as _, Result};
 
 use super::Ctx;
 
+/// Variables by which the caller's shell could change what docker and its plugins build or run, or
+/// what they print: the project's files decide that, and nothing else. No child gets one. What says
+/// where the engine and the logins are stays: `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_CONFIG`,
+/// `DOCKER_AUTH_CONFIG`, `DOCKER_CERT_PATH`, `DOCKER_TLS`, `DOCKER_TLS_VERIFY` and
+/// `DOCKER_CUSTOM_HEADERS`; so do `SSH_…` and the proxies.
+const STEERING: [&str; 9] = [
+    "DOCKER_API_VERSION",
+    "DOCKER_BUILDKIT",
+    "DOCKER_CLI_EXPERIMENTAL",
+    "DOCKER_CLI_HINTS",
+    "DOCKER_CONTENT_TRUST",
+    "DOCKER_CONTENT_TRUST_SERVER",
+    "DOCKER_DEFAULT_PLATFORM",
+    "DOCKER_HIDE_LEGACY_COMMANDS",
+    "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
+];
+/// Families of such variables: each version of the plugins reads more of them.
+const STEERING_FAMILIES: [&str; 3] = ["BUILDKIT_", "BUILDX_", "COMPOSE_"];
+
+/// The caller's variables that no child gets, unless its command sets them.
+pub(super) fn steering() -> impl Iterator<Item = OsString> {
+    env_names().filter(|name| name.to_str().is_some_and(is_steering))
+}
+
+fn is_steering(name: &str) -> bool {
+    STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
 impl Ctx {
     /// What decides which engine the docker client talks to.
     pub(crate) fn docker_endpoint(&self) -> String {
-        format!("{}\n{}", self.docker_host().unwrap_or_default(), self.docker_context())
+        let host = self.docker_host().unwrap_or_default();
+        format!("{host}\n{}", self.docker_context())
     }
 
-    /// Where the caller says that the engine is.
+    /// The address that the caller gives the docker client; it wins over every context.
     pub(crate) fn docker_host(&self) -> Option<String> {
-        let host = env_os("DOCKER_HOST").filter(|host| !host.is_empty())?;
-        Some(host.to_string_lossy().into_owned())
+        let host = env_os("DOCKER_HOST").filter(|host| !host.is_empty());
+        host.map(|host| host.to_string_lossy().into_owned())
     }
 
     /// The docker client's context; the builder of its engine has the same name.
     pub(crate) fn docker_context(&self) -> String {
         let given = |name| env_os(name).filter(|value| !value.is_empty());
-        if given("DOCKER_HOST").is_some() {
+        if self.docker_host().is_some() {
             return "default".into();
         }
         if let Some(context) = given("DOCKER_CONTEXT") {
@@ -67,12 +97,12 @@ impl Ctx {
 }
 
 #[allow(clippy::disallowed_methods)] // as below
-fn env_names() -> impl Iterator<Item = std::ffi::OsString> {
+fn env_names() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name)
 }
 
 #[allow(clippy::disallowed_methods)] // the one place
-pub(super) fn env_os(name: &str) -> Option<std::ffi::OsString> {
+pub(super) fn env_os(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 

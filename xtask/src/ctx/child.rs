@@ -4,6 +4,7 @@
 //! deadline ends its whole tree; the kernel ends it when we are killed. Output goes through a
 //! file: a child that prints a gigabyte costs disk, not memory, and no thread is needed.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use xshell::Cmd;
 
-use super::{Ctx, LONG};
+use super::{Ctx, LONG, caller};
 use crate::exit;
 use crate::secret::Secret;
 use crate::supervise::group;
@@ -182,7 +183,7 @@ pub(super) fn wait_beside(
 /// Gives the child our standard streams as they are; interrupts are its own to handle.
 pub(super) fn interactive(cmd: Cmd<'_>) -> Result<u8> {
     let shown = cmd.to_string();
-    let status = Command::from(cmd).status().map_err(|error| cannot_start(&shown, &error))?;
+    let status = command(cmd).status().map_err(|error| cannot_start(&shown, &error))?;
     Ok(exit::of_status(status))
 }
 
@@ -226,9 +227,19 @@ pub(super) fn show(
     }
 }
 
+/// The command without those variables of the caller that would steer docker.
+pub(super) fn command(cmd: Cmd<'_>) -> Command {
+    let mut command = Command::from(cmd);
+    let set: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+    for name in caller::steering().filter(|name| !set.contains(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// The same command for duct, which can wait with a deadline.
 fn expression(cmd: Cmd<'_>) -> duct::Expression {
-    let command = Command::from(cmd);
+    let command = command(cmd);
     let mut expression = duct::cmd(command.get_program(), command.get_args()).unchecked();
     if let Some(directory) = command.get_current_dir() {
         expression = expression.dir(directory);
@@ -257,7 +268,7 @@ pub(crate) fn beside(cmd: Cmd<'_>, log: File) -> Result<Child> {
 
 fn start(cmd: Cmd<'_>, log: File, place: fn(&mut Command)) -> Result<Child> {
     let shown = cmd.to_string();
-    let mut command = Command::from(cmd);
+    let mut command = command(cmd);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     place(&mut command);
     command.spawn().map_err(|error| cannot_start(&shown, &error))

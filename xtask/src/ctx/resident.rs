@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 use xshell::Cmd;
 
-use super::child::{TICK, cannot_start, text};
+use super::child::{TICK, cannot_start, command, text};
 use super::{Answer, Ctx};
 use crate::exit;
 use crate::supervise::group;
@@ -34,7 +34,7 @@ impl Resident {
     pub(crate) fn start(ctx: &Ctx, cmd: Cmd<'_>, deadline: Duration) -> Result<Resident> {
         let shown = cmd.to_string();
         let stderr = tempfile::tempfile().context("can't create a temporary file")?;
-        let mut command = Command::from(cmd);
+        let mut command = command(cmd);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
         group::start_in_group(&mut command);
         let mut child = command.spawn().map_err(|error| cannot_start(&shown, &error))?;

@@ -113,7 +113,6 @@ pub(crate) fn same_platform(one: &str, other: &str) -> bool {
 /// The manifest digest that a registry has for a reference; fails where none answers.
 pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")
-        .env_remove("BUILDX_BUILDER")
 }
 
 /// A step that failed.

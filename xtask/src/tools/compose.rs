@@ -32,31 +32,8 @@ pub(crate) fn by_name(project: &str) -> Target {
     Target { project: project.to_owned(), files, variables, absent }
 }
 
-/// Variables by which the caller's shell could change what compose does, or how it says it.
-const STEERING: [&str; 15] = [
-    "COMPOSE_ANSI",
-    "COMPOSE_BAKE",
-    "COMPOSE_COMPATIBILITY",
-    "COMPOSE_DISABLE_ENV_FILE",
-    "COMPOSE_ENV_FILES",
-    "COMPOSE_EXPERIMENTAL",
-    "COMPOSE_FILE",
-    "COMPOSE_IGNORE_ORPHANS",
-    "COMPOSE_PATH_SEPARATOR",
-    "COMPOSE_PROFILES",
-    "COMPOSE_PROGRESS",
-    "COMPOSE_PROJECT_NAME",
-    "COMPOSE_REMOVE_ORPHANS",
-    "COMPOSE_STATUS_STDOUT",
-    "DOCKER_DEFAULT_PLATFORM",
-];
-
 fn compose(sh: &Shell) -> Cmd<'_> {
-    let mut cmd = cmd!(sh, "docker compose").env("COMPOSE_MENU", "0");
-    for name in STEERING {
-        cmd = cmd.env_remove(name);
-    }
-    cmd
+    cmd!(sh, "docker compose").env("COMPOSE_MENU", "0")
 }
 
 pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
