@@ -18,6 +18,7 @@ pub(crate) mod docker;
 pub(crate) mod docker_archive;
 pub(crate) mod docker_config;
 pub(crate) mod docker_container;
+pub(crate) mod docker_engine;
 pub(crate) mod docker_volume;
 pub(crate) mod eb;
 pub(crate) mod getent;

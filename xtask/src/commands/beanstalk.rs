@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::doctor;
 use super::program::Program;
 use crate::cli;
 use crate::ctx::{Ctx, QUESTION};
@@ -18,6 +19,7 @@ impl cli::Beanstalk {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
         match self {
             cli::Beanstalk::Serve(flags) => {
+                doctor::require_engine_for_a_start(ctx)?;
                 let state = state(ctx, flags.place.state);
                 let own = attached(ctx);
                 if flags.attached.is_none() {

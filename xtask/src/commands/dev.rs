@@ -41,7 +41,7 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Dev {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        match choose_engine(ctx, self.engine)? {
+        match choose_engine(ctx, self.engine, doctor::Engine::problem_for_a_start)? {
             Engine::Host => host::dev(ctx, &self),
             Engine::Docker if self.detach => {
                 refuse_host(ctx)?;
@@ -53,12 +53,17 @@ impl Dev {
     }
 }
 
-/// The engine that was asked for, or the best one that is here, said in one line.
-pub(crate) fn choose_engine(ctx: &Ctx, wanted: Option<Engine>) -> Result<Engine> {
+/// The engine that was asked for, or the best one that is here, said in one line. `problem` is what
+/// keeps a Docker engine from being used.
+pub(crate) fn choose_engine(
+    ctx: &Ctx,
+    wanted: Option<Engine>,
+    problem: fn(&doctor::Engine) -> Option<String>,
+) -> Result<Engine> {
     match wanted {
-        Some(Engine::Docker) => doctor::require_engine(ctx).map(|_| Engine::Docker),
+        Some(Engine::Docker) => doctor::require(ctx, problem).map(|_| Engine::Docker),
         Some(Engine::Host) => Ok(Engine::Host),
-        None => Ok(match doctor::engine_in_use(ctx).problem() {
+        None => Ok(match problem(&doctor::engine_in_use(ctx)) {
             None => Engine::Docker,
             Some(_) if ctx.interrupted() => return Err(exit::interrupted()),
             Some(problem) => {

@@ -1,7 +1,6 @@
 //! `doctor`: looks at this machine and this project; changes nothing.
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 
 use super::setup;
 use crate::cli::Doctor;
@@ -9,120 +8,13 @@ use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::Project;
 use crate::project::lock;
-use crate::tools::{compose, docker};
+use crate::tools::docker_engine::{self, PLUGINS};
 
-/// What can be said of the Docker engine of this machine.
-#[derive(Debug)]
-pub(crate) enum Engine {
-    /// It answers, and its plugins are there; platform such as `linux/amd64`.
-    Ready {
-        version: String,
-        platform: String,
-    },
-    NoClient,
-    /// The client's own words.
-    NoAnswer(String),
-    Denied,
-    NoPlugin(&'static str),
-}
-
-/// Looks for an engine. Asks nothing but local programs.
-pub(crate) fn engine(ctx: &Ctx) -> Engine {
-    look(ctx, false)
-}
-
-/// Like [`engine`], for a command that uses the engine at once: plugins that were there are not
-/// looked for again, since each takes longer to start than the engine takes to answer.
-pub(crate) fn engine_in_use(ctx: &Ctx) -> Engine {
-    look(ctx, remembered(ctx).is_some_and(|it| it.had_plugins))
-}
-
-fn look(ctx: &Ctx, has_plugins: bool) -> Engine {
-    let answer = match ctx.ask(docker::version(&ctx.sh), QUESTION) {
-        Ok(answer) => answer,
-        Err(error) if exit::code(&error) == exit::MISSING => return Engine::NoClient,
-        Err(error) => return Engine::NoAnswer(format!("{error:#}")),
-    };
-    let server = docker::parse_version(&answer.stdout).ok().and_then(|version| version.server);
-    let Some(server) = server else {
-        let words = answer.stderr.trim().to_owned();
-        let denied = words.contains("permission denied");
-        return if denied { Engine::Denied } else { Engine::NoAnswer(words) };
-    };
-    let plugins =
-        [("buildx", docker::buildx_version(&ctx.sh)), ("compose", compose::version(&ctx.sh))];
-    for (plugin, cmd) in plugins.into_iter().filter(|_| !has_plugins) {
-        if !ctx.ask(cmd, QUESTION).is_ok_and(|answer| answer.status.success()) {
-            return Engine::NoPlugin(plugin);
-        }
-    }
-    Engine::Ready { platform: server.platform(), version: server.version }
-}
-
-impl Engine {
-    /// Why it cannot be used and what to type, or nothing when it can.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let setup = "set it up with `cargo xtask setup`";
-        match self {
-            Engine::Ready { .. } => None,
-            Engine::NoClient => Some(format!("docker is not installed; {setup}")),
-            Engine::NoAnswer(_) => Some(format!("no Docker engine answers; {setup}")),
-            Engine::Denied => Some(
-                "the Docker engine refuses you; join its group with \
-                 `sudo usermod --append --groups docker $USER` and log in again"
-                    .into(),
-            ),
-            Engine::NoPlugin(plugin) => Some(format!("docker {plugin} is not installed; {setup}")),
-        }
-    }
-}
-
-/// What is remembered of the engine that the docker client talks to.
-#[derive(Debug, Deserialize, Serialize)]
-struct Remembered {
-    endpoint: String,
-    platform: String,
-    #[serde(default)]
-    had_plugins: bool,
-}
-
-fn remembered(ctx: &Ctx) -> Option<Remembered> {
-    let text = std::fs::read(ctx.state().join("engine.json")).ok()?;
-    let remembered: Remembered = serde_json::from_slice(&text).ok()?;
-    (remembered.endpoint == ctx.docker_endpoint()).then_some(remembered)
-}
-
-/// The platform that the engine had when it was last asked.
-pub(crate) fn remembered_platform(ctx: &Ctx) -> Option<String> {
-    remembered(ctx).map(|remembered| remembered.platform)
-}
-
-/// Whether the engine still has the platform that is remembered of it: one question instead of all.
-pub(crate) fn still_has(ctx: &Ctx, platform: &str) -> bool {
-    let answer = ctx.ask(docker::version(&ctx.sh), QUESTION).ok();
-    let version = answer.and_then(|answer| docker::parse_version(&answer.stdout).ok());
-    let server = version.and_then(|version| version.server);
-    server.is_some_and(|server| server.platform() == platform)
-}
-
-/// The platform of an engine that is ready, or an error that says what to type.
-pub(crate) fn require_engine(ctx: &Ctx) -> Result<String> {
-    let known = remembered(ctx);
-    match look(ctx, known.as_ref().is_some_and(|it| it.had_plugins)) {
-        Engine::Ready { platform, .. } => {
-            if !known.is_some_and(|it| it.had_plugins && it.platform == platform) {
-                let endpoint = ctx.docker_endpoint();
-                let remembered =
-                    Remembered { endpoint, platform: platform.clone(), had_plugins: true };
-                let text = serde_json::to_vec(&remembered)?;
-                ctx.remember(&ctx.state().join("engine.json"), &text);
-            }
-            Ok(platform)
-        }
-        _ if ctx.interrupted() => Err(exit::interrupted()),
-        other => Err(exit::missing(other.problem().unwrap_or_default())),
-    }
-}
+mod engine;
+pub(crate) use engine::{
+    Engine, another_machine, engine, engine_in_use, remembered_platform, require, require_engine,
+    require_engine_for_a_start, still_has,
+};
 
 impl Doctor {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
@@ -145,17 +37,9 @@ impl Doctor {
                 Err(text) => ctx.print(format_args!("missing  {name}: {text}")),
             }
         };
-        let engine = engine(ctx);
-        report(
-            "docker engine",
-            match (&engine, engine.problem()) {
-                (Engine::Ready { version, platform }, _) => Ok(format!("{version} on {platform}")),
-                (Engine::NoAnswer(words), Some(problem)) if !words.is_empty() => {
-                    Err(format!("{problem}\n         docker says: {words}"))
-                }
-                (_, problem) => Err(problem.unwrap_or_default()),
-            },
-        )?;
+        for (name, found) in engine_lines(ctx) {
+            report(&name, found)?;
+        }
         for (program, why) in [
             ("git", "tells which commit runs"),
             ("curl", "tells what a registry holds"),
@@ -200,4 +84,58 @@ impl Doctor {
         }
         Err(exit::missing(format!("{problems} of the above need attention")))
     }
+}
+
+/// What there is of docker, and which commands can run with it.
+fn engine_lines(ctx: &Ctx) -> Vec<(String, Result<String, String>)> {
+    let found = engine::answering(ctx);
+    let of_engine = match (&found, found.problem()) {
+        (Engine::Ready { version, platform, .. }, _) => {
+            Ok(format!("{version} on {platform}{}", details(ctx)))
+        }
+        (Engine::NoAnswer(words, _), Some(problem)) if !words.is_empty() => {
+            Err(format!("{problem}\n         docker says: {words}"))
+        }
+        (_, problem) => Err(problem.unwrap_or_default()),
+    };
+    let mut lines = vec![("docker engine".to_owned(), of_engine)];
+    if !matches!(found, Engine::NoClient) {
+        lines.extend(PLUGINS.iter().map(|it| {
+            let version = engine::plugin(ctx, it);
+            (format!("docker {}", it.name), version.map_err(|it| it.problem().unwrap_or_default()))
+        }));
+    }
+    let is_complete = lines.iter().all(|(_, found)| found.is_ok());
+    let commands = match (is_complete, found.problem_for_a_start()) {
+        (true, None) => "all can run".to_owned(),
+        (true, Some(problem)) => format!(
+            "image, publish, release and test can run; dev --engine docker, start, restart, run, \
+             rehearse and beanstalk serve cannot: {problem}"
+        ),
+        (false, _) => {
+            "only those can run that need no engine: dev --engine host, procfile, check, assets, env"
+                .to_owned()
+        }
+    };
+    lines.push(("commands".to_owned(), Ok(commands)));
+    lines
+}
+
+/// How the engine keeps images, and whose users its containers have.
+fn details(ctx: &Ctx) -> String {
+    let answer = ctx.ask(docker_engine::info(&ctx.sh), QUESTION).ok();
+    let info = answer.and_then(|answer| docker_engine::parse_info(&answer.stdout).ok());
+    let Some(info) = info else { return String::new() };
+    let users = match info.users() {
+        Some("userns-remap") => {
+            ", userns-remap: of the files that a service mounts it can read what every user may \
+             read, and write none"
+        }
+        Some("rootless") => {
+            ", rootless: of the files that a service mounts, only root in its container can write \
+             any or read private ones"
+        }
+        _ => "",
+    };
+    format!(", image store: {}{users}", info.image_store())
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::Result;
 use semver::Version;
 
+use super::doctor;
 use super::release::repository::{self, Repository};
 use super::release::{self, short};
 use super::releases;
@@ -48,6 +49,9 @@ fn publish(ctx: &Ctx, version: &Version) -> Result<()> {
     let plan = look(ctx, &places, version)?;
     if plan.is_done() {
         return say_done(ctx, &plan, "is published already");
+    }
+    if !plan.missing.is_empty() {
+        doctor::require_engine(ctx)?;
     }
     ctx.confirm(&plan.question())?;
     let plan = claim(ctx, &places, plan)?;

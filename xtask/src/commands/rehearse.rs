@@ -29,7 +29,7 @@ const ENVIRONMENT: &str = super::release::SHIPPED;
 
 impl cli::Rehearse {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        doctor::require_engine(ctx)?;
+        doctor::require_engine_for_a_start(ctx)?;
         setup::install_clients(ctx)?;
         let play = Play::of(ctx, &self.version)?;
         ctx.say(format_args!(

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use anyhow::Result;
 
+use super::doctor;
 use super::env;
 use super::start;
 use crate::cli::Run;
@@ -16,6 +17,7 @@ use crate::tools::docker_container::Container;
 
 impl Run {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
+        doctor::require_engine_for_a_start(ctx)?;
         let mut existing = start::existing(ctx, &self.environment)?;
         let containers = std::mem::take(&mut existing.containers);
         let (stack, target) = existing.with_files()?;

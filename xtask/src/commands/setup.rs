@@ -23,6 +23,14 @@ const ENGINE_START: Duration = Duration::from_secs(60);
 
 impl Setup {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
+        let engine = doctor::engine(ctx);
+        if !engine.is_to_be_set_up()
+            && !matches!(engine, Engine::Denied)
+            && let Some(problem) = engine.problem()
+        {
+            // What is installed and started here would not be used.
+            return Err(exit::missing(problem));
+        }
         let changed = install(ctx, &BTreeMap::new())? | start_engine(ctx)? | install_clients(ctx)?;
         if !ctx.dry_run {
             doctor::require_engine(ctx)?;
@@ -134,8 +142,8 @@ pub(crate) fn clients(ctx: &Ctx) -> Option<(PathBuf, PathBuf)> {
 fn missing_engine_packages(ctx: &Ctx) -> Vec<&'static str> {
     let installed = which::which("dockerd").is_ok();
     match doctor::engine(ctx) {
-        Engine::Ready { .. } | Engine::Denied => Vec::new(),
-        Engine::NoAnswer(_) if installed => {
+        engine if !engine.is_to_be_set_up() => Vec::new(),
+        Engine::NoAnswer(..) if installed => {
             let plugin =
                 |cmd| ctx.ask(cmd, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
             let complete = plugin(docker::buildx_version(&ctx.sh))
@@ -184,9 +192,8 @@ fn write_as_root(ctx: &Ctx, sudo: bool, path: &str, text: &str) -> Result<()> {
 
 /// Starts the engine where none answers; true when it was started.
 pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
-    match doctor::engine(ctx) {
-        Engine::Ready { .. } | Engine::Denied => return Ok(false),
-        _ => {}
+    if !doctor::engine(ctx).is_to_be_set_up() {
+        return Ok(false);
     }
     ctx.say("starting the Docker engine");
     if Path::new("/run/systemd/system").is_dir() {
@@ -237,11 +244,11 @@ pub(crate) fn wait_for_engine(ctx: &Ctx) -> Result<()> {
                 ctx.say(format_args!("Docker engine {version} answers"));
                 return Ok(());
             }
-            Engine::NoAnswer(words) if started.elapsed() > ENGINE_START => {
+            Engine::NoAnswer(words, _) if started.elapsed() > ENGINE_START => {
                 bail!("the engine was started but does not answer: {words}");
             }
-            Engine::NoAnswer(_) if ctx.interrupted() => return Err(exit::interrupted()),
-            Engine::NoAnswer(_) => std::thread::sleep(Duration::from_millis(200)),
+            Engine::NoAnswer(..) if ctx.interrupted() => return Err(exit::interrupted()),
+            Engine::NoAnswer(..) => std::thread::sleep(Duration::from_millis(200)),
             other => return Err(exit::missing(other.problem().unwrap_or_default())),
         }
     }

@@ -125,7 +125,7 @@ fn prepare_with(
     if let Some(port) = port {
         facts.environment.ports.insert(MAIN_PORT.into(), port);
     }
-    doctor::require_engine(ctx)?;
+    doctor::require_engine_for_a_start(ctx)?;
     env::ensure(ctx, &facts)?;
     env::exposed::warn(ctx, &facts);
     let stack = env::load_stack(ctx, &facts)?;

@@ -32,7 +32,7 @@ impl cli::Test {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let all = GATES.map(str::to_owned).into();
         self.only.iter().try_for_each(|name| known("gate", name, &all))?;
-        match dev::choose_engine(ctx, self.engine)? {
+        match dev::choose_engine(ctx, self.engine, doctor::Engine::problem)? {
             Engine::Host => dev::test_host(ctx),
             Engine::Docker => {
                 let mut gates = Gates::new(ctx);

@@ -38,12 +38,6 @@ fn is_steering(name: &str) -> bool {
 }
 
 impl Ctx {
-    /// What decides which engine the docker client talks to.
-    pub(crate) fn docker_endpoint(&self) -> String {
-        let host = self.docker_host().unwrap_or_default();
-        format!("{host}\n{}", self.docker_context())
-    }
-
     /// The address that the caller gives the docker client; it wins over every context.
     pub(crate) fn docker_host(&self) -> Option<String> {
         let host = env_os("DOCKER_HOST").filter(|host| !host.is_empty());

@@ -33,6 +33,26 @@ pub(crate) fn shared(filled: &Value, shown: &Value) -> Vec<String> {
     problems
 }
 
+/// Every file or directory of this machine that a service mounts, as [`shared`] takes them.
+pub(crate) fn files(filled: &Value, shown: &Value) -> Vec<String> {
+    let mut files = Vec::new();
+    for (name, service) in entries(&filled["services"]) {
+        let mounts = service["volumes"].as_array().into_iter().flatten();
+        for mount in mounts.filter(|mount| mount["type"] == "bind") {
+            let (source, target) = described(mount, &shown["services"][name]);
+            files.push(format!("service {name} mounts {source}{target}"));
+        }
+        for kind in ["secrets", "configs"] {
+            let used = service[kind].as_array().into_iter().flatten();
+            let names = used.filter_map(|it| it["source"].as_str());
+            let names = names.filter(|it| filled[kind][*it]["file"].is_string());
+            files
+                .extend(names.map(|it| format!("service {name} mounts the file of {it} ({kind})")));
+        }
+    }
+    files
+}
+
 /// Whether a service's mount may lie outside of the stack: a file of this machine, or a source that
 /// only a variable's value names.
 pub(crate) fn may_be_a_file(mount: &Value) -> bool {
@@ -183,6 +203,24 @@ mod tests {
             volume nfs has a driver or driver_opts by which it can hold data of others
             network shared is external"]]
         .assert_eq(&shared(&stack, &stack).join("\n"));
+    }
+
+    #[test]
+    fn every_file_that_a_service_mounts_is_named() {
+        let stack = json!({
+            "services": {"db": {
+                "volumes": [
+                    {"type": "volume", "source": "data", "target": "/data"},
+                    {"type": "bind", "source": "./conf", "target": "/conf", "read_only": true},
+                ],
+                "secrets": [{"source": "key"}, {"source": "given"}],
+            }},
+            "secrets": {"key": {"file": "/p/key"}, "given": {"environment": "KEY"}},
+        });
+        expect![[r"
+            service db mounts ./conf (mounted at /conf)
+            service db mounts the file of key (secrets)"]]
+        .assert_eq(&files(&stack, &stack).join("\n"));
     }
 
     #[test]

@@ -9,38 +9,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xshell::{Cmd, Shell, cmd};
 
-/// Asks the engine for its version, operating system and architecture.
-pub(crate) fn version(sh: &Shell) -> Cmd<'_> {
-    cmd!(sh, "docker version --format '{{json .}}'")
-}
-
-/// Of `docker version --format '{{json .}}'`: the server, when it answers.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Version {
-    #[serde(rename = "Server")]
-    pub(crate) server: Option<Part>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Part {
-    #[serde(rename = "Version")]
-    pub(crate) version: String,
-    #[serde(rename = "Os")]
-    os: String,
-    #[serde(rename = "Arch")]
-    arch: String,
-}
-
-impl Part {
-    pub(crate) fn platform(&self) -> String {
-        format!("{}/{}", self.os, self.arch)
-    }
-}
-
-pub(crate) fn parse_version(stdout: &str) -> Result<Version> {
-    serde_json::from_str(stdout).context("can't read what `docker version` printed")
-}
-
 /// Asks the engine for the registries that it uses without TLS.
 pub(crate) fn registry_config(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker info --format '{{json .RegistryConfig}}'")

@@ -6,8 +6,8 @@ use expect_test::{Expect, expect};
 use xshell::{Cmd, Shell};
 
 use super::{
-    apt, assets, bake, cargo, compose, docker, git, mmdebstrap, npm, os_packages, shell as shells,
-    tar, words,
+    apt, assets, bake, cargo, compose, docker, docker_engine, git, mmdebstrap, npm, os_packages,
+    shell as shells, tar, words,
 };
 
 fn check(command: Cmd<'_>, expected: Expect) {
@@ -30,7 +30,7 @@ fn target() -> compose::Target {
 #[test]
 fn docker_commands() {
     let sh = &shell();
-    check(docker::version(sh), expect![[r#"docker version --format "{{json .}}""#]]);
+    check(docker_engine::version(sh), expect![[r#"docker version --format "{{json .}}""#]]);
     let images = ["a:1".to_owned(), "b:2".to_owned()];
     check(
         docker::inspect_images(sh, &images),

@@ -31,6 +31,7 @@ mod dry_release;
 mod dry_run;
 mod eb;
 mod elsewhere;
+mod engines;
 mod faults;
 mod faulty;
 mod first_page;

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::commands::{doctor, setup};
 use crate::ctx::{self, Ctx};
+use crate::exit;
 use crate::tools::docker;
 
 /// How long our engine may take to end by itself.
@@ -22,12 +23,16 @@ pub(crate) struct OwnEngine {
 impl OwnEngine {
     /// `None` where an engine runs already: two of them disturb each other.
     pub(in crate::commands) fn start(ctx: &Ctx) -> Result<Option<OwnEngine>> {
-        if let doctor::Engine::Ready { version, .. } = doctor::engine(ctx) {
+        let engine = doctor::engine(ctx);
+        if let doctor::Engine::Ready { version, .. } = engine {
             ctx.warn(format_args!(
                 "using the Docker engine {version} that runs here; what it holds can hide a \
                  missing step"
             ));
             return Ok(None);
+        }
+        if let Some(problem) = engine.problem().filter(|_| !engine.is_to_be_set_up()) {
+            return Err(exit::missing(problem));
         }
         if std::path::Path::new("/run/systemd/system").is_dir() {
             ctx.warn(

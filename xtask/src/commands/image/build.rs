@@ -14,6 +14,7 @@ use super::plan::{self, Assets, Plan, Planned, Request};
 use super::{builder, external, last, leftovers, share};
 use crate::cli::{Cache, ImageBuild};
 use crate::commands::assets;
+use crate::commands::doctor;
 use crate::commands::env::exposed;
 use crate::ctx::Ctx;
 use crate::exit;
@@ -54,6 +55,10 @@ pub(crate) fn build(ctx: &Ctx, request: &mut Request, cache: Cache) -> Result<Pl
     request.stale_assets = if ctx.dry_run { assets::stale(ctx)? } else { None };
     let request = &*request;
     let plan = plan::plan(ctx, request)?;
+    if request.facts.environment.images.platform.is_some() && plan.dirty().next().is_some() {
+        // Where no file says it, the plan has asked for the platform.
+        doctor::require_engine(ctx)?;
+    }
     let recipes = plan.images.iter().map(|planned| &planned.recipe);
     exposed::refuse_builds(ctx, &request.facts.project, recipes)?;
     let order: Vec<String> =

@@ -9,6 +9,7 @@ use fingerprint::short;
 use super::plan::{self, LABEL_FINGERPRINT, Planned, Request};
 use super::{destroy, identity, share};
 use crate::cli::{Cache, ImagePull};
+use crate::commands::doctor;
 use crate::commands::publish::images::{Shelf, There};
 use crate::commands::registry::{self, Registry};
 use crate::commands::releases;
@@ -108,6 +109,7 @@ fn release(ctx: &Ctx, version: &semver::Version, only: &[String]) -> Result<()> 
     let record = releases::load(ctx, version)?;
     let known = record.images.keys().cloned().collect();
     only.iter().try_for_each(|image| crate::project::known("image", image, &known))?;
+    doctor::require_engine(ctx)?;
     let wanted = |image: &&String| only.is_empty() || only.contains(image);
     let mut shelf = None;
     for image in record.images.keys().filter(wanted) {

@@ -7,7 +7,7 @@ use semver::Version;
 
 use super::begun::Begun;
 use super::repository::{self, MAIN, Repository};
-use crate::commands::releases;
+use crate::commands::{doctor, releases};
 use crate::ctx::{Ctx, QUESTION};
 use crate::project::lock;
 use crate::release::journal::Decision;
@@ -331,9 +331,13 @@ fn taken_meanwhile(repository: &Repository, version: &Version) -> Option<String>
 
 fn machine_problems(ctx: &Ctx) -> Vec<String> {
     let mut problems = Vec::new();
-    let engine = ctx.ask(docker::data_directory(&ctx.sh), QUESTION);
-    let engine = engine.map(|answer| PathBuf::from(answer.stdout.trim())).unwrap_or_default();
-    for (place, path) in [("the project lies", &ctx.root), ("the engine keeps images", &engine)] {
+    let mut places = vec![("the project lies", ctx.root.clone())];
+    if doctor::another_machine(ctx).is_none() {
+        let engine = ctx.ask(docker::data_directory(&ctx.sh), QUESTION);
+        let engine = engine.map(|answer| PathBuf::from(answer.stdout.trim())).unwrap_or_default();
+        places.push(("the engine keeps images", engine));
+    }
+    for (place, path) in &places {
         if let Some(free) = free_space(path).filter(|free| *free < SPACE) {
             problems.push(format!(
                 "only {} MB are free where {place}, and a release wants {}; `cargo xtask image \

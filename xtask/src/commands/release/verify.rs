@@ -16,7 +16,7 @@ use crate::commands::image::plan::{self, Planned, Request};
 use crate::commands::image::{destroy, identity, pull};
 use crate::commands::publish::images::{Shelf, There, check_config, path};
 use crate::commands::registry::Layer;
-use crate::commands::{assets, check, parity, releases, test};
+use crate::commands::{assets, check, doctor, parity, releases, test};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::Project;
@@ -303,6 +303,7 @@ fn ids<'i>(
     images: impl Iterator<Item = &'i String>,
     fetched: &mut Vec<String>,
 ) -> Result<BTreeMap<String, String>> {
+    doctor::require_engine(ctx)?;
     let mut ids = BTreeMap::new();
     for image in images {
         let id = match identity::find(ctx, &record.images[image])? {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use fingerprint::{sha256, short};
 use serde_json::json;
 
+use crate::commands::doctor;
 use crate::commands::env::Facts;
 use crate::commands::image::plan::Request;
 use crate::commands::start::{self, Stage, verdict};
@@ -99,7 +100,7 @@ pub(crate) fn try_out(ctx: &Ctx, name: &str, starts: Vec<TrialStart<'_>>) -> Res
 
 /// Refuses stacks that would touch what they do not own.
 fn refuse_what_is_shared(starts: &[TrialStart<'_>]) -> Result<()> {
-    let mut problems = BTreeSet::new();
+    let (mut problems, mut files_here) = (BTreeSet::new(), BTreeSet::new());
     for TrialStart { ctx, facts, stack, settings, files, .. } in starts {
         if ctx.dry_run && files.iter().any(|file| !ctx.root.join(file).exists()) {
             // A real run writes it before.
@@ -112,7 +113,14 @@ fn refuse_what_is_shared(starts: &[TrialStart<'_>]) -> Result<()> {
         let filled = parse(ctx.read(compose::filled_config(&ctx.sh, &target))?)?;
         let shown = parse(ctx.read(compose::config(&ctx.sh, files))?)?;
         problems.extend(outside::shared(&filled, &shown));
+        files_here.extend(outside::files(&filled, &shown));
         problems.extend(mixed_env_files(stack));
+    }
+    let elsewhere = starts.first().and_then(|start| doctor::another_machine(start.ctx));
+    if let Some(address) = elsewhere.filter(|_| !files_here.is_empty()) {
+        let title =
+            format!("the Docker engine at {address} is on another machine, without these files");
+        return Err(exit::problems(&title, &Vec::from_iter(files_here)));
     }
     if problems.is_empty() {
         return Ok(());
