@@ -17,7 +17,10 @@ use crate::tools::docker_container::Container;
 
 impl Run {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<u8> {
-        doctor::require_engine_for_a_start(ctx)?;
+        if env::load(ctx, &self.environment).is_ok() {
+            // What is wrong with the files is told below.
+            doctor::require_engine_for_a_start(ctx)?;
+        }
         let mut existing = start::existing(ctx, &self.environment)?;
         let containers = std::mem::take(&mut existing.containers);
         let (stack, target) = existing.with_files()?;

@@ -400,7 +400,7 @@ fn a_question_without_a_terminal_names_the_flag_that_answers_it() {
     let installs = project.path("installs").display().to_string();
     project.fake("docker", NO_ENGINE).fake("apt-get", &format!("touch '{installs}'; exit 1"));
     let path = project.path("fake").display().to_string();
-    project.variable("PATH", &path);
+    project.variable("PATH", &path).variable("DOCKER_HOST", "");
     let answer = project.xtask(&["setup"]).exits(2).says("add --yes");
     answer.says("install docker.io, docker-cli, docker-buildx, docker-compose, mmdebstrap, curl");
     assert!(!project.path("installs").exists());

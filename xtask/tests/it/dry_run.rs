@@ -176,7 +176,7 @@ fn setup_prints_the_installation() {
         .fake("apt-get", "exit 1")
         .fake("apt-cache", "echo '  Candidate: 1.0'");
     let path = project.path("fake").display().to_string();
-    project.variable("PATH", &path);
+    project.variable("PATH", &path).variable("DOCKER_HOST", "");
     let printed = dry(&project, &["setup"]);
     let expected = [
         "env DEBIAN_FRONTEND=noninteractive apt-get update --quiet",
