@@ -19,16 +19,6 @@ pub(crate) fn data_directory(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker info --format '{{.DockerRootDir}}'")
 }
 
-/// Asks the engine in which store it keeps its images.
-pub(crate) fn image_store(sh: &Shell) -> Cmd<'_> {
-    cmd!(sh, "docker info --format '{{json .DriverStatus}}'")
-}
-
-/// Whether an answer to [`image_store`] means containerd's store.
-pub(crate) fn is_containerd_store(status: &str) -> bool {
-    status.contains("io.containerd.snapshotter.v1")
-}
-
 pub(crate) fn buildx_version(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker buildx version")
 }

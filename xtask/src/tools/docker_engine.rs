@@ -83,6 +83,12 @@ pub(crate) fn info(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "docker info --format '{{json .}}'")
 }
 
+/// The same of how it keeps images alone: half the time, since no plugin is asked.
+pub(crate) fn image_store(sh: &Shell) -> Cmd<'_> {
+    let format = "{\"DriverStatus\": {{json .DriverStatus}}}";
+    cmd!(sh, "docker info --format {format}")
+}
+
 /// The parts of `docker info` that decide what an engine can do.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -99,13 +105,15 @@ pub(crate) fn parse_info(stdout: &str) -> Result<Info> {
 impl Info {
     /// What keeps the images: containerd, or the engine itself by one of its drivers.
     pub(crate) fn image_store(&self) -> &str {
+        if self.is_in_containerd() { "containerd" } else { &self.driver }
+    }
+
+    /// Whether containerd keeps the images.
+    pub(crate) fn is_in_containerd(&self) -> bool {
         let is_snapshotter = |(name, value): &(String, String)| {
             name == "driver-type" && value.starts_with("io.containerd.snapshotter")
         };
-        match self.driver_status.iter().flatten().any(is_snapshotter) {
-            true => "containerd",
-            false => &self.driver,
-        }
+        self.driver_status.iter().flatten().any(is_snapshotter)
     }
 
     /// `rootless` or `userns-remap`, where a container's users are not this machine's.

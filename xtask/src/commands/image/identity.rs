@@ -13,11 +13,12 @@ use anyhow::{Context, Result};
 
 use super::leftovers;
 use super::plan::{self, LABEL_FINGERPRINT};
+use crate::commands::doctor;
 use crate::ctx::{Ctx, LONG, QUESTION};
 use crate::release::record::Image;
-use crate::tools::docker;
 use crate::tools::docker_archive::{self, Parts};
 use crate::tools::registry::is_digest;
+use crate::tools::{docker, docker_engine};
 
 /// What an image is made of, by the IDs that the engine has for images: read out of the engine,
 /// byte for byte, since an engine says of an image what it was told when it got it. What was read
@@ -129,14 +130,17 @@ fn file_of(ctx: &Ctx, directory: &str, id: &str) -> PathBuf {
 /// Whether the engine keeps its images in containerd's store; it is asked once in a run.
 fn in_containerd(ctx: &Ctx) -> Result<bool> {
     const LEARNED: &str = "image store";
-    if let Some(learned) = ctx.learned(LEARNED) {
-        return Ok(docker::is_containerd_store(&learned));
-    }
-    let answer = ctx.ask(docker::image_store(&ctx.sh), QUESTION)?;
-    if !answer.status.success() {
-        crate::commands::doctor::require_engine(ctx)?;
-    }
-    let status = answer.success("docker info")?;
-    ctx.learn(LEARNED, status.clone());
-    Ok(docker::is_containerd_store(&status))
+    let learned = match ctx.learned(LEARNED) {
+        Some(learned) => learned,
+        None => {
+            let answer = ctx.ask(docker_engine::image_store(&ctx.sh), QUESTION)?;
+            if !answer.status.success() {
+                doctor::require_engine(ctx)?;
+            }
+            let said = answer.success("docker info")?;
+            ctx.learn(LEARNED, said.clone());
+            said
+        }
+    };
+    Ok(docker_engine::parse_info(&learned)?.is_in_containerd())
 }

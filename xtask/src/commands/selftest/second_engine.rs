@@ -15,7 +15,7 @@ use crate::cli::Store;
 use crate::commands::ci::OwnEngine;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
-use crate::tools::docker;
+use crate::tools::{docker, docker_engine};
 
 /// Longest wait for its first answer.
 const START: Duration = Duration::from_secs(60);
@@ -95,15 +95,14 @@ fn remove_networks(ctx: &Ctx) -> Result<()> {
 fn wait(ctx: &Ctx, host: &str) -> Result<()> {
     let started = Instant::now();
     loop {
-        let answer = ctx.ask(docker::version(&ctx.sh).env("DOCKER_HOST", host), QUESTION)?;
-        let version = docker::parse_version(&answer.stdout).ok().and_then(|it| it.server);
-        match version {
-            Some(_) => return Ok(()),
-            None if ctx.interrupted() => return Err(exit::interrupted()),
-            None if started.elapsed() > START => {
+        let answer = ctx.ask(docker_engine::version(&ctx.sh).env("DOCKER_HOST", host), QUESTION)?;
+        match docker_engine::parse_version(&answer.stdout) {
+            Ok(docker_engine::Version::Docker(_)) => return Ok(()),
+            _ if ctx.interrupted() => return Err(exit::interrupted()),
+            _ if started.elapsed() > START => {
                 bail!("the second engine does not answer: {}", answer.stderr.trim())
             }
-            None => std::thread::sleep(Duration::from_millis(200)),
+            _ => std::thread::sleep(Duration::from_millis(200)),
         }
     }
 }
