@@ -110,9 +110,23 @@ pub(crate) fn same_platform(one: &str, other: &str) -> bool {
     name(one) == name(other)
 }
 
-/// The manifest digest that a registry has for a reference; fails where none answers.
-pub(crate) fn registry_digest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
-    cmd!(sh, "docker buildx imagetools inspect --format '{{.Manifest.Digest}}' {reference}")
+/// What a registry has under a reference; fails where none answers.
+///
+/// Of an image for one platform, buildx 0.13 to 0.29 print a page for people where a format asks for
+/// the digest alone.
+pub(crate) fn registry_manifest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
+    cmd!(sh, "docker buildx imagetools inspect --format '{{json .Manifest}}' {reference}")
+}
+
+/// The digest in the answer to [`registry_manifest`].
+pub(crate) fn parse_manifest_digest(stdout: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        digest: String,
+    }
+    let manifest: Manifest = serde_json::from_str(stdout)
+        .context("can't read what `docker buildx imagetools inspect` printed")?;
+    Ok(manifest.digest)
 }
 
 /// A step that failed.

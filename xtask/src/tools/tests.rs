@@ -340,3 +340,14 @@ fn a_builder_writes_down_what_each_image_became() {
     assert_eq!(made, [("sha256:3361e114", "sha256:d58d7b24"), ("sha256:b1", "sha256:b1")]);
     assert!(bake::parse_metadata("nonsense").is_err());
 }
+
+#[test]
+fn the_digest_of_a_manifest_and_of_an_index_is_read() {
+    for printed in [
+        r#"{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:0", "size": 4}"#,
+        r#"{"schemaVersion": 2, "digest": "sha256:0", "size": 8, "manifests": [{"digest": "sha256:1"}]}"#,
+    ] {
+        assert_eq!(bake::parse_manifest_digest(printed).unwrap(), "sha256:0");
+    }
+    assert!(bake::parse_manifest_digest("Name: x\nDigest: sha256:0\n").is_err());
+}

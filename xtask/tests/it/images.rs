@@ -1,6 +1,7 @@
 //! `image build|list|destroy`: one call, all results, nothing half done.
 
 use crate::dsl::{Project, docker, engine};
+use crate::registry::Registry;
 
 #[test]
 fn dirty_images_are_built_in_one_call() {
@@ -112,6 +113,46 @@ fn an_engine_that_does_not_answer_is_not_taken_for_one_without_images() {
     for question in [&["plan"][..], &["image", "list"], &["image", "build"]] {
         project.xtask(question).exits(4).says("no Docker engine answers");
     }
+}
+
+#[test]
+fn a_base_of_one_platform_from_a_registry_is_pinned_by_its_digest() {
+    engine!();
+    let registry = Registry::start(&Project::with_stack());
+    let project = Project::with_stack();
+    let base = format!("{}/team/base:1", registry.address);
+    let push = |text: &str| {
+        project.file("team/Dockerfile", "FROM scratch\nCOPY text /\n").file("team/text", text);
+        let directory = project.path("team").display().to_string();
+        docker(&["build", "--quiet", "--provenance=false", "--tag", &base, &directory]);
+        docker(&["image", "push", "--quiet", &base]);
+        docker(&["image", "rm", &base]);
+    };
+    let forget = || {
+        let readable = base.replace(['.', ':', '/'], "-");
+        let pattern = format!("reference=stevedore.invalid/external:{readable}-*");
+        let id = docker(&["image", "ls", "--quiet", "--no-trunc", "--filter", &pattern]);
+        docker(&["image", "rm", "--force", id.trim()]);
+    };
+    push("one");
+    project.file("docker/base/Dockerfile", format!("FROM {base}\n"));
+    project.xtask(&["image", "update", "dev", "--yes"]).succeeds().says(&format!("pulling {base}"));
+    let lock = project.read("docker/stack.lock");
+    let digest = lock.split("digest = \"").nth(1).and_then(|it| it.split('"').next()).unwrap();
+    assert!(
+        registry.get(&format!("/v2/team/base/manifests/{digest}")).starts_with("200"),
+        "{lock}"
+    );
+    let built = project.fingerprint("base");
+
+    // Somebody moves the tag: another machine gets what the lock says all the same.
+    push("two");
+    project.remove_images();
+    forget();
+    std::fs::remove_dir_all(project.path(".stevedore")).unwrap();
+    project.xtask(&["image", "build"]).succeeds();
+    assert_eq!(project.fingerprint("base"), built);
+    forget();
 }
 
 #[test]

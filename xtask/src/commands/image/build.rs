@@ -202,8 +202,7 @@ fn check_emulation(ctx: &Ctx, platform: &str) -> Result<()> {
     Err(exit::missing(format!(
         "[images] platform of environment.toml is {platform}, and this engine builds for {} only; \
          let it emulate {architecture} (install qemu-user-static, or run `docker run --privileged \
-         --rm tonistiigi/binfmt --install {architecture}`, and restart the engine), or build on a \
-         machine of that platform",
+         --rm tonistiigi/binfmt --install {architecture}`), or build on a machine of that platform",
         all.join(", ")
     )))
 }

@@ -109,10 +109,10 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, wanted: Wanted<'_>) -> Result<Extern
     let mut digest = lock.external.get(name).and_then(|external| external.digest.clone());
     let present = is_here(ctx, name, wanted)?;
     if !present {
-        let answer = ctx.ask(bake::registry_digest(&ctx.sh, name), REGISTRY);
-        let offered = answer.ok().filter(|answer| answer.status.success());
-        match offered.map(|answer| answer.stdout.trim().to_owned()) {
-            Some(offered) => {
+        let answer = ctx.ask(bake::registry_manifest(&ctx.sh, name), REGISTRY);
+        match answer.ok().filter(|answer| answer.status.success()) {
+            Some(answer) => {
+                let offered = bake::parse_manifest_digest(&answer.stdout)?;
                 let exact = digest.unwrap_or(offered);
                 pull(ctx, name, &exact, &reference, platform)?;
                 digest = Some(exact);

@@ -35,7 +35,7 @@ fn remote(request: &Request, planned: &Planned) -> String {
 
 /// Whether the registry has an image; an error where it does not answer.
 fn is_there(ctx: &Ctx, remote: &str) -> Result<bool> {
-    let answer = ctx.ask(bake::registry_digest(&ctx.sh, remote), REGISTRY)?;
+    let answer = ctx.ask(bake::registry_manifest(&ctx.sh, remote), REGISTRY)?;
     if answer.status.success() {
         return Ok(true);
     }
