@@ -59,6 +59,7 @@ fn plain(project: &Project, command: &str) -> String {
     for (end, shown) in [
         ("/bake.json", "…/bake.json"),
         ("/seal.json", "…/seal.json"),
+        ("/made.json", "…/made.json"),
         ("/image.tar", "…/image.tar"),
     ] {
         words.iter_mut().filter(|word| word.ends_with(end)).for_each(|word| *word = shown);
