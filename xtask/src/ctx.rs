@@ -22,7 +22,7 @@ mod child;
 mod files;
 mod memory;
 mod resident;
-pub(crate) use child::{Answer, beside, detach};
+pub(crate) use child::{Answer, beside, cleared, detach};
 pub(crate) use files::Lock;
 pub(crate) use resident::Resident;
 
@@ -247,7 +247,8 @@ impl Ctx {
         if self.skip(&shown) {
             return Ok(());
         }
-        child::show(cmd, &shown, self.json, &self.interrupt, beside)
+        let to = child::Shown::AsItIs { keep_stdout: self.json };
+        child::show(cmd, &shown, to, &self.interrupt, beside)
     }
 
     /// True when nothing may be changed; then the command that would have run is printed.

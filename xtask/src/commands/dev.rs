@@ -185,7 +185,7 @@ fn show(
         false => compose::up(sh, target),
     };
     loop {
-        let ended = ctx.run_shown(cmd, &mut beside);
+        let ended = ctx.run_log(cmd, &mut beside);
         let since = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         while outage.goes_on() && !ctx.interrupted() {
             std::thread::sleep(Duration::from_millis(20));

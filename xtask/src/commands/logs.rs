@@ -1,10 +1,12 @@
 //! `logs`: what the services print, with a prefix each.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::{dev, procfile, start};
 use crate::cli::Logs;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, cleared};
 use crate::exit;
 use crate::tools::compose::{self, Lines};
 
@@ -43,8 +45,11 @@ impl Logs {
         };
         let cmd = compose::logs(&ctx.sh, &existing.target, &lines, &self.services);
         match ctx.json {
-            true => ctx.run_lines(cmd, &mut |line| tell(ctx, line)),
-            false => ctx.run_shown(cmd, &mut || Ok(())),
+            true => {
+                let services = services(&existing);
+                ctx.run_lines(cmd, &mut |line| tell(ctx, cleared(line), &services))
+            }
+            false => ctx.run_log(cmd, &mut || Ok(())),
         }
     }
 }
@@ -62,8 +67,20 @@ fn tell_of_process(ctx: &Ctx, line: &str) {
     };
 }
 
-fn tell(ctx: &Ctx, line: &str) {
-    match compose::parse_line(line) {
+/// What compose calls each container in a log -> its service: the container's name, without the
+/// project's where compose has given it.
+fn services(existing: &start::Existing) -> BTreeMap<String, String> {
+    let project = format!("{}-", existing.target.project);
+    let names = existing.containers.iter().map(|container| {
+        let name = container.name();
+        let name = name.strip_prefix(&project).unwrap_or(name);
+        (name.to_owned(), container.service().to_owned())
+    });
+    names.collect()
+}
+
+fn tell(ctx: &Ctx, line: &str, services: &BTreeMap<String, String>) {
+    match compose::parse_line(line, services) {
         Some((service, time, text)) => {
             let event = serde_json::json!({
                 "event": "line", "service": service, "time": time, "text": text,

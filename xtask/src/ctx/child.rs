@@ -6,10 +6,12 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, IsTerminal, PipeReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +27,8 @@ use crate::supervise::group;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How long a child may take to end after Ctrl-C before it is killed.
 const GRACE: Duration = Duration::from_secs(30);
+/// Longest wait for the rest of what an ended child has said.
+const REST: Duration = Duration::from_secs(2);
 /// Most that is kept of one stream, in bytes: no tool we ask has more to say.
 const MOST: u64 = 64 << 20;
 
@@ -187,19 +191,62 @@ pub(super) fn interactive(cmd: Cmd<'_>) -> Result<u8> {
     Ok(exit::of_status(status))
 }
 
+/// Where the output of a child goes that is shown.
+pub(super) enum Shown {
+    /// Our stdout, or stderr where stdout is for our own lines.
+    AsItIs { keep_stdout: bool },
+    /// Our stdout, without what Compose 2.26 writes before each line of a log.
+    Cleared,
+}
+
+impl Ctx {
+    /// Like [`Ctx::run_shown`] for a log of compose, which is clean in a file or a pipe too.
+    pub(crate) fn run_log(
+        &self,
+        cmd: Cmd<'_>,
+        beside: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        if self.json || std::io::stdout().is_terminal() {
+            return self.run_shown(cmd, beside);
+        }
+        let shown = cmd.to_string();
+        if self.skip(&shown) {
+            return Ok(());
+        }
+        show(cmd, &shown, Shown::Cleared, &self.interrupt, beside)
+    }
+}
+
+/// What Compose 2.26 writes before each line of a log, into files and pipes too: a terminal clears
+/// the line that it is on.
+const CLEAR_LINE: &str = "\u{1b}[2K";
+
+/// A line of a log without that.
+pub(crate) fn cleared(line: &str) -> &str {
+    line.trim_start_matches(CLEAR_LINE)
+}
+
 /// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
-///
-/// `keep_stdout`: all of it goes to stderr, because stdout is for our own lines.
 pub(super) fn show(
     cmd: Cmd<'_>,
     shown: &str,
-    keep_stdout: bool,
+    to: Shown,
     interrupt: &AtomicUsize,
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
-    let expression = expression(cmd).stdin_null();
-    let expression = if keep_stdout { expression.stdout_to_stderr() } else { expression };
+    let mut expression = expression(cmd).stdin_null();
+    let mut copied = None;
+    match to {
+        Shown::AsItIs { keep_stdout: false } => {}
+        Shown::AsItIs { keep_stdout: true } => expression = expression.stdout_to_stderr(),
+        Shown::Cleared => {
+            let (reader, writer) = std::io::pipe().context("can't make a pipe")?;
+            expression = expression.stdout_file(OwnedFd::from(writer));
+            copied = Some(copy_cleared(reader));
+        }
+    }
     let handle = expression.start();
+    drop(expression);
     let handle = handle.map_err(|error| cannot_start(shown, &error))?;
     let mut ending: Option<(Instant, anyhow::Error)> = None;
     let status = loop {
@@ -220,11 +267,31 @@ pub(super) fn show(
             signal(&handle, Signal::KILL);
         }
     };
+    drop(handle);
+    // A process that it has left may hold the pipe: nobody waits for that one.
+    if let Some(copied) = copied {
+        let _ = copied.recv_timeout(REST);
+    }
     match ending {
         Some((_, error)) => Err(error),
         None if status.success() => Ok(()),
         None => bail!("`{shown}` failed ({})", describe(status)),
     }
+}
+
+/// Copies a log to our stdout, line by line; the answer comes when it ends.
+fn copy_cleared(log: PipeReader) -> Receiver<()> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
+            let line = line.strip_prefix(CLEAR_LINE.as_bytes()).unwrap_or(&line);
+            // Who does not read any more is told nothing.
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout.write_all(line).and_then(|()| stdout.write_all(b"\n"));
+        }
+        let _ = sender.send(());
+    });
+    receiver
 }
 
 /// The command without those variables of the caller that would steer docker.

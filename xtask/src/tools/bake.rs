@@ -112,8 +112,8 @@ pub(crate) fn same_platform(one: &str, other: &str) -> bool {
 
 /// What a registry has under a reference; fails where none answers.
 ///
-/// Of an image for one platform, buildx 0.13 to 0.29 print a page for people where a format asks for
-/// the digest alone.
+/// Of an image for one platform, buildx 0.13 to 0.29 print a page for people where a format asks
+/// for the digest alone.
 pub(crate) fn registry_manifest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{json .Manifest}}' {reference}")
 }

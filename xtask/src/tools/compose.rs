@@ -1,5 +1,6 @@
 //! Docker Compose: what a stack is, and starting and stopping it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use xshell::{Cmd, Shell, cmd};
@@ -129,12 +130,22 @@ pub(crate) fn logs<'s>(
     of(sh, target).arg("logs").args(follow).args(tail).args(since).args(parsed).args(services)
 }
 
-/// A line of a log: service, time, text. `None` for what compose says itself.
-pub(crate) fn parse_line(line: &str) -> Option<(&str, &str, &str)> {
+/// A line of a log: service, time, text. `None` for what compose says itself. `services` are those
+/// of the containers that are known, by the names that compose gives them there; of a later one the
+/// service is read from its name.
+pub(crate) fn parse_line<'l>(
+    line: &'l str,
+    services: &'l BTreeMap<String, String>,
+) -> Option<(&'l str, &'l str, &'l str)> {
     let (container, rest) = line.split_once(" | ")?;
-    let (service, number) = container.trim_end().rsplit_once('-')?;
+    let container = container.trim_end();
     let (time, text) = rest.split_once(' ').unwrap_or((rest, ""));
-    (number.parse::<u32>().is_ok() && time.contains('T')).then_some((service, time, text))
+    let by_name = || {
+        let (service, number) = container.rsplit_once('-')?;
+        number.parse::<u32>().is_ok().then_some(service)
+    };
+    let service = services.get(container).map(String::as_str).or_else(by_name)?;
+    time.contains('T').then_some((service, time, text))
 }
 
 pub(crate) fn shell<'s>(sh: &'s Shell, target: &Target, service: &str, terminal: bool) -> Cmd<'s> {

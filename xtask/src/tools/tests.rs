@@ -1,5 +1,6 @@
 //! What is said to each program, word for word, and how its answers are read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
@@ -350,4 +351,20 @@ fn the_digest_of_a_manifest_and_of_an_index_is_read() {
         assert_eq!(bake::parse_manifest_digest(printed).unwrap(), "sha256:0");
     }
     assert!(bake::parse_manifest_digest("Name: x\nDigest: sha256:0\n").is_err());
+}
+
+#[test]
+fn a_line_of_a_log_is_of_the_service_of_its_container() {
+    let services = BTreeMap::from([("some-7".to_owned(), "named".to_owned())]);
+    let parse = |line| compose::parse_line(line, &services);
+    let time = "2026-11-30T22:14:39.6Z";
+    for (line, service, text) in [
+        ("app-1   | 2026-11-30T22:14:39.6Z two | three", "app", "two | three"),
+        ("some-7  | 2026-11-30T22:14:39.6Z hello", "named", "hello"),
+        ("a-b-12  | 2026-11-30T22:14:39.6Z", "a-b", ""),
+    ] {
+        assert_eq!(parse(line), Some((service, time, text)), "{line}");
+    }
+    assert_eq!(parse("app-1 exited with code 0"), None);
+    assert_eq!(parse("other  | 2026-11-30T22:14:39.6Z its container is not known"), None);
 }

@@ -169,6 +169,18 @@ fn logs_are_shown_with_the_service_in_front() {
     let mut follow = project.spawn(&["logs"]);
     follow.until("/logged").signal("-INT");
     assert_eq!(follow.ends(), 0, "looking at a log has no other end");
+    // Compose 2.26 clears the line of a terminal before each, in files and pipes too.
+    assert!(!follow.output().contains('\u{1b}'), "{:?}", follow.output());
+
+    let overlay = format!("services: {{app: {{container_name: {}-mine}}}}\n", project.name);
+    project.file("environments/dev/compose.yml", overlay + "volumes: {data: {}}\n");
+    project.xtask(&["start"]).succeeds();
+    get(port, "/again").unwrap();
+    wait_until("the log line as an event", || {
+        let log = project.xtask(&["--json", "logs", "--no-follow"]).succeeds();
+        let mut events = log.events().into_iter();
+        events.any(|it| it["service"] == "app" && it["text"].as_str().unwrap().contains("/again"))
+    });
 }
 
 #[test]
