@@ -58,6 +58,37 @@ pub(crate) fn parse(archive: impl Read, ids: &[String]) -> Result<BTreeMap<Strin
     ids.iter().map(part).collect()
 }
 
+/// The configurations of images by the names that an engine gave them. Docker 26.1 leaves out layers
+/// and configuration of an index of which it has one platform: only what describes it is read.
+///
+/// # Errors
+///
+/// The archive is damaged, or does not describe one of the images.
+pub(crate) fn configs(archive: impl Read, ids: &[String]) -> Result<BTreeMap<String, String>> {
+    let contents = Contents::read(archive)?;
+    let config = |id: &String| {
+        let config = match contents.found(id).with_context(|| format!("in image {id}"))? {
+            Found::Config(config) => config,
+            Found::Manifest(manifest) => manifest.config.digest,
+        };
+        Ok((id.clone(), config))
+    };
+    ids.iter().map(config).collect()
+}
+
+/// What an engine's name of an image leads to.
+enum Found {
+    /// The digest of a configuration.
+    Config(String),
+    Manifest(Manifest),
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
 /// All files of an archive.
 struct Contents {
     by_path: BTreeMap<String, File>,
@@ -109,20 +140,22 @@ impl Contents {
         serde_json::from_slice(&file.bytes).with_context(|| format!("can't read {digest}"))
     }
 
-    fn image(&self, id: &str) -> Result<Parts> {
+    fn found(&self, id: &str) -> Result<Found> {
         let described = self.described(id)?;
         if described.get("manifests").is_some() {
-            return self.image(&self.chosen(&described)?);
+            return self.found(&self.chosen(&described)?);
         }
         if described.get("rootfs").is_some() {
-            return self.by_config(id);
+            return Ok(Found::Config(id.to_owned()));
         }
-        #[derive(Deserialize)]
-        struct Manifest {
-            config: Descriptor,
-            layers: Vec<Descriptor>,
-        }
-        let manifest: Manifest = serde_json::from_value(described).context("it is not an image")?;
+        serde_json::from_value(described).context("it is not an image").map(Found::Manifest)
+    }
+
+    fn image(&self, id: &str) -> Result<Parts> {
+        let manifest = match self.found(id)? {
+            Found::Config(config) => return self.by_config(&config),
+            Found::Manifest(manifest) => manifest,
+        };
         let layers = manifest.layers.iter().map(|descriptor| {
             let digest = &descriptor.digest;
             let file =

@@ -7,6 +7,7 @@
 //! engine by the engine's own ID. Here is the way from one to the other.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -39,17 +40,7 @@ pub(crate) fn parts(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Parts>
         return Ok(found);
     }
     ctx.say(format_args!("reading {} images back", unknown.len()));
-    // Nothing is written in a dry run, and what an image is may be asked for all the same.
-    let directory = if ctx.dry_run { tempfile::tempdir()? } else { leftovers::directory(ctx)? };
-    let archive = directory.path().join("images.tar");
-    let cmd = docker::save(&ctx.sh, &unknown, &archive);
-    let shown = cmd.to_string();
-    ctx.ask(cmd, LONG)?.success(&shown)?;
-    let file = std::fs::File::open(&archive).context("the engine wrote no archive")?;
-    let read = docker_archive::parse(file, &unknown).context(
-        "the engine's archive is not what it says it is; remove that image with `docker image rm \
-         --force`, and run the same command again",
-    )?;
+    let read = read(ctx, &unknown, docker_archive::parse)?;
     for (id, parts) in read {
         if !ctx.dry_run {
             ctx.remember(&path(&id), &serde_json::to_vec(&parts)?);
@@ -57,6 +48,25 @@ pub(crate) fn parts(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Parts>
         found.insert(id, parts);
     }
     Ok(found)
+}
+
+/// Has the engine write images as an archive, and reads it.
+fn read<T>(
+    ctx: &Ctx,
+    ids: &[String],
+    parse: impl FnOnce(File, &[String]) -> Result<BTreeMap<String, T>>,
+) -> Result<BTreeMap<String, T>> {
+    // Nothing is written in a dry run, and what an image is may be asked for all the same.
+    let directory = if ctx.dry_run { tempfile::tempdir()? } else { leftovers::directory(ctx)? };
+    let archive = directory.path().join("images.tar");
+    let cmd = docker::save(&ctx.sh, ids, &archive);
+    let shown = cmd.to_string();
+    ctx.ask(cmd, LONG)?.success(&shown)?;
+    let file = File::open(&archive).context("the engine wrote no archive")?;
+    parse(file, ids).context(
+        "the engine's archive is not what it says it is; remove that image with `docker image rm \
+         --force`, and run the same command again",
+    )
 }
 
 /// The configuration of each image, by the IDs that the engine has for them. What is not an ID yet,
@@ -74,10 +84,11 @@ pub(crate) fn configs(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Stri
             None => unknown.push(id.clone()),
         }
     }
-    let read = parts(ctx, &unknown)?;
-    for (id, Parts { config, .. }) in read {
-        remember(ctx, &id, &config);
-        known.insert(id, config);
+    if !unknown.is_empty() {
+        for (id, config) in read(ctx, &unknown, docker_archive::configs)? {
+            remember(ctx, &id, &config);
+            known.insert(id, config);
+        }
     }
     Ok(known)
 }

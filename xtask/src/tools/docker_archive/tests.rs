@@ -131,6 +131,21 @@ fn of_an_index_with_several_images_the_list_says_which_is_meant() {
 }
 
 #[test]
+fn of_an_image_without_its_parts_the_configuration_is_known() {
+    // What Docker 26.1 writes of an index of which it has one platform.
+    let mut made = Made::new();
+    let config = digest(configuration().to_string().as_bytes());
+    let layer = json!([{"mediaType": OCI_GZIP, "digest": digest(&gzip(LAYER))}]);
+    let manifest = made.json(&json!({"config": {"digest": config}, "layers": layer}));
+    let other = digest(b"another platform, which is not here");
+    let index = made.json(&json!({"manifests": [{"digest": manifest}, {"digest": other}]}));
+    let bytes = made.0.into_inner().unwrap();
+    let ids = [index.clone()];
+    assert_eq!(configs(&bytes[..], &ids).unwrap(), BTreeMap::from([(index, config)]));
+    assert!(parse(&bytes[..], &ids).is_err());
+}
+
+#[test]
 fn an_image_that_is_not_what_its_names_say_is_refused() {
     let words = |made: Made, id: &str| format!("{:#}", made.parse(id).unwrap_err());
     let mut made = Made::new();
