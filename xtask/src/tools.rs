@@ -21,6 +21,7 @@ pub(crate) mod docker_container;
 pub(crate) mod docker_engine;
 pub(crate) mod docker_volume;
 pub(crate) mod eb;
+pub(crate) mod engine_packages;
 pub(crate) mod getent;
 pub(crate) mod git;
 pub(crate) mod mmdebstrap;

@@ -3,7 +3,7 @@
 //! Every step looks first, so a second run changes nothing. Without an init system the engine is
 //! started as a process of its own session, which outlives us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use crate::cli::Setup;
 use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::project::assets;
+use crate::tools::engine_packages::{self, EngineSource};
 use crate::tools::mmdebstrap::Mirrors;
-use crate::tools::{apt, docker, eb, pip};
+use crate::tools::{apt, compose, docker, eb, pip};
 
 /// How long an engine may take until it answers.
 const ENGINE_START: Duration = Duration::from_secs(60);
@@ -31,7 +32,10 @@ impl Setup {
             // What is installed and started here would not be used.
             return Err(exit::missing(problem));
         }
-        let changed = install(ctx, &BTreeMap::new())? | start_engine(ctx)? | install_clients(ctx)?;
+        let venv = (clients(ctx).is_none() && !can_make_environments(ctx)).then_some(pip::VENV);
+        let changed = install_packages(ctx, venv.into_iter().collect())?
+            | start_engine(ctx)?
+            | install_clients(ctx)?;
         if !ctx.dry_run {
             doctor::require_engine(ctx)?;
         }
@@ -45,56 +49,86 @@ impl Setup {
 /// Installs the packages that are missing; true when there were any. `programs` are those that the
 /// caller needs besides: program -> package.
 pub(crate) fn install(ctx: &Ctx, programs: &BTreeMap<String, String>) -> Result<bool> {
-    let mut missing: Vec<&str> = missing_engine_packages(ctx);
-    let engine_missing = !missing.is_empty();
-    let is_missing = |program: &str| which::which(program).is_err();
-    if is_missing("mmdebstrap") {
-        missing.push(apt::MMDEBSTRAP);
-    }
-    if is_missing(apt::CURL) {
-        missing.push(apt::CURL);
-    }
+    let missing = programs.iter().filter(|(program, _)| is_missing(program));
+    install_packages(ctx, missing.map(|(_, package)| package.as_str()).collect())
+}
+
+/// Installs these packages, and those of the tool that are missing; true when there were any.
+fn install_packages(ctx: &Ctx, mut missing: BTreeSet<&str>) -> Result<bool> {
+    let engine_missing = engine_is_missing(ctx);
+    missing.extend([apt::MMDEBSTRAP, apt::CURL].into_iter().filter(|program| is_missing(program)));
     if is_missing(apt::NPM) && ctx.root.join(assets::SOURCE).is_dir() {
-        missing.push(apt::NPM);
+        missing.insert(apt::NPM);
     }
-    for (_, package) in programs.iter().filter(|(program, _)| is_missing(program)) {
-        if !missing.contains(&package.as_str()) {
-            missing.push(package);
-        }
-    }
-    if missing.is_empty() {
+    let engine = engine_missing.then_some("the Docker engine with buildx and compose");
+    let shown = engine.into_iter().chain(missing.iter().copied()).collect::<Vec<_>>().join(", ");
+    if shown.is_empty() {
         return Ok(false);
     }
-    if which::which("apt-get").is_err() {
+    if is_missing("apt-get") {
         if !engine_missing {
-            // Only needed where no registry answers, and what needs it says so.
+            // Each is only needed for some commands, whose errors name it.
             return Ok(false);
         }
+        let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         return Err(exit::missing(format!(
-            "{} are missing and this machine has no apt-get; install Docker Engine with its buildx \
-             and compose plugins, start it, and run `cargo xtask doctor`",
-            missing.join(", ")
+            "this machine has neither apt-get nor the Docker engine with buildx and compose; {}, \
+             and run `cargo xtask setup` again",
+            engine_packages::without_apt(&os_release)
         )));
     }
-    ctx.confirm(&format!("install {} with apt-get?", missing.join(", ")))?;
+    ctx.confirm(&format!("install {shown} with apt-get?"))?;
     let sudo = !rustix::process::geteuid().is_root();
     if sudo {
         // The only question that sudo may ask is asked here, where it has the terminal.
         let code = ctx.run_interactive(apt::validate_sudo(&ctx.sh))?;
         anyhow::ensure!(code == 0, "sudo refuses; run `cargo xtask setup` as root");
     }
-    ctx.say(format_args!("installing {}", missing.join(", ")));
-    let bar = ctx.spinner("apt-get".into());
-    ctx.run(apt::update(&ctx.sh, sudo))?;
-    if engine_missing && !has_candidate(ctx, "docker-buildx")? {
-        let mirrors = mirrors()?;
-        write_as_root(ctx, sudo, apt::PIN_PATH, &apt::pin())?;
-        write_as_root(ctx, sudo, apt::SOURCES_PATH, &apt::sources(&mirrors.main))?;
-        ctx.run(apt::update(&ctx.sh, sudo))?;
-    }
-    ctx.run(apt::install(&ctx.sh, sudo, &missing))?;
+    ctx.say(format_args!("installing {shown}"));
+    update_lists(ctx, sudo)?;
+    let mut packages = if engine_missing { offer_engine(ctx, sudo)? } else { Vec::new() };
+    packages.extend(missing);
+    let bar = ctx.spinner("apt-get install".into());
+    ctx.run(apt::install(&ctx.sh, sudo, &packages))?;
     bar.finish_and_clear();
     Ok(true)
+}
+
+fn update_lists(ctx: &Ctx, sudo: bool) -> Result<()> {
+    let bar = ctx.spinner("apt-get update".into());
+    ctx.run(apt::update(&ctx.sh, sudo))?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// The engine's packages. Debian 12 gets the source that offers them.
+fn offer_engine(ctx: &Ctx, sudo: bool) -> Result<Vec<&'static str>> {
+    let policy = ctx.read(apt::policy(&ctx.sh))?;
+    let sources = ctx.read(apt::source_policy(&ctx.sh))?;
+    match engine_packages::choose(&policy, &sources) {
+        Ok(EngineSource::Offered(packages)) => Ok(packages),
+        Ok(EngineSource::Debian13 { mirror }) => {
+            ctx.say("Debian 12 lacks buildx and compose 2; adding Debian 13 for the engine only");
+            write_as_root(ctx, sudo, apt::PIN_PATH, &apt::pin())?;
+            write_as_root(ctx, sudo, apt::SOURCES_PATH, &apt::sources(&mirror))?;
+            update_lists(ctx, sudo)?;
+            Ok(engine_packages::DEBIAN.to_vec())
+        }
+        Err(_) if ctx.dry_run => {
+            ctx.say("a dry run does not update apt's lists; packages and sources may differ");
+            Ok(engine_packages::DEBIAN.to_vec())
+        }
+        Err(problem) => Err(exit::missing(problem)),
+    }
+}
+
+fn is_missing(program: &str) -> bool {
+    which::which(program).is_err()
+}
+
+fn can_make_environments(ctx: &Ctx) -> bool {
+    let answer = ctx.ask(pip::can_make_environments(&ctx.sh), ctx::QUESTION);
+    answer.is_ok_and(|answer| answer.status.success())
 }
 
 /// Installs the EB CLI and the AWS CLI below the tool's own directory, where the machine has none;
@@ -110,10 +144,9 @@ pub(crate) fn install_clients(ctx: &Ctx) -> Result<bool> {
     let bar = ctx.spinner("pip".into());
     // Half of it is not taken for all: what `clients` looks for comes last.
     let packages = [format!("awsebcli=={}", eb::VERSION), "awscli".to_owned()];
-    ctx.run(pip::environment(&ctx.sh, &directory)).context(format!(
-        "no Python environment can be made; Debian's package {} is needed",
-        pip::VENV
-    ))?;
+    ctx.run(pip::environment(&ctx.sh, &directory)).context(
+        "can't make a Python environment; install Python 3 with its modules venv and ensurepip",
+    )?;
     ctx.run(pip::install(&ctx.sh, &directory, &packages))?;
     ctx.write_cache(&directory.join(COMPLETE), b"")?;
     bar.finish_and_clear();
@@ -138,25 +171,17 @@ pub(crate) fn clients(ctx: &Ctx) -> Option<(PathBuf, PathBuf)> {
     Some((find("eb")?, find("aws")?))
 }
 
-/// The engine's packages when some part of it is not there; a foreign engine needs none.
-fn missing_engine_packages(ctx: &Ctx) -> Vec<&'static str> {
-    let installed = which::which("dockerd").is_ok();
+/// Whether some part of the engine is not there; a foreign engine needs none.
+fn engine_is_missing(ctx: &Ctx) -> bool {
     match doctor::engine(ctx) {
-        engine if !engine.is_to_be_set_up() => Vec::new(),
-        Engine::NoAnswer(..) if installed => {
-            let plugin =
-                |cmd| ctx.ask(cmd, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
-            let complete = plugin(docker::buildx_version(&ctx.sh))
-                && plugin(crate::tools::compose::version(&ctx.sh));
-            if complete { Vec::new() } else { apt::ENGINE.to_vec() }
+        engine if !engine.is_to_be_set_up() => false,
+        Engine::NoAnswer(..) if !is_missing("dockerd") => {
+            let has =
+                |plugin| ctx.ask(plugin, ctx::QUESTION).is_ok_and(|answer| answer.status.success());
+            !has(docker::buildx_version(&ctx.sh)) || !has(compose::version(&ctx.sh))
         }
-        _ => apt::ENGINE.to_vec(),
+        _ => true,
     }
-}
-
-fn has_candidate(ctx: &Ctx, package: &str) -> Result<bool> {
-    let policy = ctx.read(apt::policy(&ctx.sh, package))?;
-    Ok(apt::has_candidate(&policy))
 }
 
 /// Where this machine gets Debian's packages.
@@ -192,7 +217,9 @@ fn write_as_root(ctx: &Ctx, sudo: bool, path: &str, text: &str) -> Result<()> {
 
 /// Starts the engine where none answers; true when it was started.
 pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
-    if !doctor::engine(ctx).is_to_be_set_up() {
+    let engine = doctor::engine(ctx);
+    let is_silent = matches!(engine, Engine::NoClient | Engine::NoAnswer(..));
+    if !is_silent || !engine.is_to_be_set_up() {
         return Ok(false);
     }
     ctx.say("starting the Docker engine");

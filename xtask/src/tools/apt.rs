@@ -7,10 +7,9 @@ use std::path::Path;
 
 use xshell::{Cmd, Shell, cmd};
 
+use super::engine_packages;
 use super::mmdebstrap::Mirrors;
 
-/// Packages of the engine and its two plugins.
-pub(crate) const ENGINE: [&str; 4] = ["docker.io", "docker-cli", "docker-buildx", "docker-compose"];
 /// What makes base images where no registry answers.
 pub(crate) const MMDEBSTRAP: &str = "mmdebstrap";
 /// What asks registries; program and package have one name.
@@ -36,7 +35,7 @@ pub(crate) fn pin() -> String {
         "# Written by `cargo xtask setup`: nothing but these packages comes from Debian 13.\n\
          Package: *\nPin: release n=trixie\nPin-Priority: -10\n\n\
          Package: {}\nPin: release n=trixie\nPin-Priority: 990\n",
-        ENGINE.join(" ")
+        engine_packages::DEBIAN.join(" ")
     )
 }
 
@@ -56,15 +55,14 @@ pub(crate) fn install<'s>(sh: &'s Shell, sudo: bool, packages: &[&str]) -> Cmd<'
         .args(packages)
 }
 
-/// Which versions of a package the machine's sources offer.
-pub(crate) fn policy<'s>(sh: &'s Shell, package: &str) -> Cmd<'s> {
-    cmd!(sh, "apt-cache policy {package}").env("LC_ALL", "C")
+/// Which versions of the engine's packages are installed and offered.
+pub(crate) fn policy(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "apt-cache policy").args(engine_packages::names()).env("LC_ALL", "C")
 }
 
-pub(crate) fn has_candidate(policy: &str) -> bool {
-    policy.lines().any(|line| {
-        line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
-    })
+/// The machine's sources, each with what its archive calls itself.
+pub(crate) fn source_policy(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "apt-cache policy").env("LC_ALL", "C")
 }
 
 /// Asks for the password now, on the terminal, so that nothing later has to.
@@ -94,8 +92,8 @@ pub(crate) fn mirrors(texts: &[String]) -> Option<Mirrors> {
     const SUITES: [&str; 6] = ["bookworm", "trixie", "forky", "stable", "testing", "sid"];
     let debian = |suite: &str| SUITES.contains(&suite);
     let main = found.iter().find(|(_, suites)| suites.iter().any(|suite| debian(suite)));
-    let security =
-        found.iter().find(|(_, suites)| suites.iter().any(|suite| suite.ends_with("-security")));
+    let is_security = |suite: &String| suite.strip_suffix("-security").is_some_and(debian);
+    let security = found.iter().find(|(_, suites)| suites.iter().any(is_security));
     Some(Mirrors { main: main?.0.clone(), security: security.map(|(url, _)| url.clone()) })
 }
 

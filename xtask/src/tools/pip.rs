@@ -5,8 +5,13 @@ use std::path::Path;
 
 use xshell::{Cmd, Shell, cmd};
 
-/// Debian's package for the environments.
+/// The package for the environments, on Debian and Ubuntu.
 pub(crate) const VENV: &str = "python3-venv";
+
+/// Asks whether Python can make environments with pip; Debian leaves that out of `python3`.
+pub(crate) fn can_make_environments(sh: &Shell) -> Cmd<'_> {
+    cmd!(sh, "python3 -c").arg("import ensurepip, venv")
+}
 
 /// Makes an empty environment.
 pub(crate) fn environment<'s>(sh: &'s Shell, directory: &Path) -> Cmd<'s> {

@@ -135,6 +135,13 @@ fn mirrors_are_found_in_both_formats_of_apt_sources() {
     let others = "deb https://other.example/apt cloud-bookworm main\n\n\
         Types: deb\nURIs: https://other.example/node\nSuites: nodistro\nComponents: main\n";
     assert_eq!(find(others), None);
+    let ubuntu = "Types: deb\nURIs: http://archive.ubuntu.com/ubuntu/\n\
+        Suites: noble noble-updates noble-backports\nComponents: main universe\n\n\
+        Types: deb\nURIs: http://security.ubuntu.com/ubuntu/\nSuites: noble-security\n\
+        Components: main universe\n";
+    assert_eq!(find(ubuntu), None);
+    let mixed = "deb http://u/ubuntu noble-security main\ndeb http://m/debian trixie main\n";
+    assert_eq!(find(mixed), mirrors("http://m/debian", None));
 }
 
 #[test]

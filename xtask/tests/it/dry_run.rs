@@ -166,6 +166,10 @@ fn the_host_engine_prints_its_processes_in_order_also_before_the_first_start() {
     assert_eq!(project.calls(), Vec::<String>::new(), "the host engine needs no Docker");
 }
 
+/// Debian's packages, as `apt-cache policy` prints them.
+const OFFERS: &str = "printf '%s:\n  Candidate: 2.0\n' \
+                      docker.io docker-cli docker-buildx docker-compose";
+
 #[test]
 fn setup_prints_the_installation() {
     let mut project = Project::new();
@@ -175,14 +179,15 @@ fn setup_prints_the_installation() {
         .fake("mmdebstrap", "exit 1")
         .fake("curl", "exit 1")
         .fake("apt-get", "exit 1")
-        .fake("apt-cache", "echo '  Candidate: 1.0'");
+        .fake("apt-cache", OFFERS);
     let path = project.path("fake").display().to_string();
     project.variable("PATH", &path).variable("DOCKER_HOST", "");
     let printed = dry(&project, &["setup"]);
     let expected = [
         "env DEBIAN_FRONTEND=noninteractive apt-get update --quiet",
         "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet \
-         --no-install-recommends --no-remove docker.io docker-cli docker-buildx docker-compose",
+         --no-install-recommends --no-remove docker.io docker-cli docker-buildx docker-compose \
+         python3-venv",
     ];
     for (printed, expected) in printed.iter().zip(expected) {
         assert!(printed.ends_with(expected), "{printed}");
