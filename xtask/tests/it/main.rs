@@ -26,6 +26,7 @@ mod deploy;
 mod deploy_killed;
 mod deploy_secrets;
 mod dev_loop;
+mod distributions;
 mod dotenv;
 mod dry_release;
 mod dry_run;
