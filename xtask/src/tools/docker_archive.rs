@@ -58,8 +58,9 @@ pub(crate) fn parse(archive: impl Read, ids: &[String]) -> Result<BTreeMap<Strin
     ids.iter().map(part).collect()
 }
 
-/// The configurations of images by the names that an engine gave them. Docker 26.1 leaves out layers
-/// and configuration of an index of which it has one platform: only what describes it is read.
+/// The configurations of images by the names that an engine gave them. Docker 26.1 leaves out the
+/// layers and the configuration of an index of which it has one platform: only what describes it is
+/// read.
 ///
 /// # Errors
 ///
