@@ -33,6 +33,9 @@ const MORE: usize = 2;
 const MOST: Duration = Duration::from_secs(25 * 60);
 /// The tests of two engines at once, which only `--store` starts.
 const BOTH: &str = "both_stores::";
+/// What all other tests together say of the engine that is here, in one test for another engine: it
+/// runs where it is named.
+const ANY: &str = "any_engine::";
 /// The target whose tests share nothing, and start what they need.
 const APART: &str = "it";
 
@@ -140,8 +143,11 @@ fn jobs_of(ctx: &Ctx, executable: Executable, wanted: &Selftest) -> Result<Vec<J
     let is_wanted = |test: &&str| {
         let whole = format!("{} {test}", executable.package);
         let is_possible = wanted.store.is_some() || !test.starts_with(BOTH);
-        let is_named = names.is_empty() || names.iter().any(|name| whole.contains(name.as_str()));
-        is_possible && is_named
+        let is_wanted = match names.is_empty() {
+            true => wanted.store.is_some() || !test.starts_with(ANY),
+            false => names.iter().any(|name| whole.contains(name.as_str())),
+        };
+        is_possible && is_wanted
     };
     let tests: Vec<String> = tests.filter(is_wanted).map(str::to_owned).collect();
     if executable.target != APART && names.is_empty() {

@@ -1,6 +1,6 @@
 //! The life of a release in one test, for whichever engine there is and whichever image store it
-//! has. `ci` runs it on both stores of the engine that is installed; `cargo xtask selftest
-//! any_engine::` runs it on the engine that `DOCKER_HOST` names.
+//! has. `ci` runs it with containerd's store, since all other tests run with the graph driver's;
+//! `cargo xtask selftest any_engine::` runs it on the engine that `DOCKER_HOST` names.
 
 use crate::dsl::{docker, engine};
 use crate::shop::configuration;
