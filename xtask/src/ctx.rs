@@ -20,10 +20,12 @@ use crate::{cli, exit};
 mod caller;
 mod child;
 mod files;
+mod log;
 mod memory;
 mod resident;
-pub(crate) use child::{Answer, beside, cleared, detach};
+pub(crate) use child::{Answer, beside, detach};
 pub(crate) use files::Lock;
+pub(crate) use log::cleared;
 pub(crate) use resident::Resident;
 
 /// Longest wait for a question to a tool that should answer at once.

@@ -62,7 +62,7 @@ one with an empty data directory is started and ended at the end.
   cargo xtask selftest                  all tests
   cargo xtask selftest deploy:: assets  those with one of these words in their names
   cargo xtask selftest --breaks         whether tests find what patches break
-  cargo xtask selftest --store containerd any_engine::
+  cargo xtask selftest --store other any_engine::
                                         the life of a release on the other image store
 
 Tests use the engine that DOCKER_HOST names, where it is set.")]
@@ -77,7 +77,7 @@ pub(crate) struct Selftest {
     /// names, which has to fail
     #[arg(long, conflicts_with = "jobs")]
     pub(crate) breaks: bool,
-    /// Run the tests on a second engine that keeps its images there; only root can start one
+    /// Run the tests on a second engine that keeps its images there; root starts one
     #[arg(long, value_name = "STORE", conflicts_with = "breaks")]
     pub(crate) store: Option<Store>,
 }
@@ -89,13 +89,6 @@ pub(crate) enum Store {
     Graph,
     /// containerd's, the default of a new Docker 29
     Containerd,
-}
-
-impl std::fmt::Display for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Store::Graph => "of the graph driver",
-            Store::Containerd => "of containerd",
-        })
-    }
+    /// The one that the first engine does not have
+    Other,
 }

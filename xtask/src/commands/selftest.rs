@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::gate::{self, clock};
 use super::{ci, doctor};
-use crate::cli::Selftest;
+use crate::cli::{Selftest, Store};
 use crate::ctx::{Answer, Ctx, LONG};
 use crate::exit;
 use crate::project::Project;
@@ -50,6 +50,20 @@ impl Selftest {
             true => breaks::run_all(ctx, &self.names),
             false => self.tests(ctx),
         };
+        if let Some(Store::Other) = self.store.filter(|_| !second_engine::is_possible()) {
+            ctx.warn(format_args!(
+                "not run: {}; only root can start a second engine (`sudo -E cargo xtask selftest \
+                 --store other`)",
+                self.names.join(" ")
+            ));
+            return Ok(());
+        }
+        if self.store.is_some() && !second_engine::is_possible() {
+            return Err(exit::missing(
+                "only root can start a second engine; to test an engine that runs, set DOCKER_HOST \
+                 and leave --store out",
+            ));
+        }
         if doctor::engine(ctx).problem().is_none() {
             return work();
         }

@@ -44,6 +44,11 @@ impl Ctx {
         host.map(|host| host.to_string_lossy().into_owned())
     }
 
+    /// Whether the caller chooses the docker client's context by a variable.
+    pub(crate) fn has_context_variable(&self) -> bool {
+        env_os("DOCKER_CONTEXT").is_some_and(|context| !context.is_empty())
+    }
+
     /// The docker client's context; the builder of its engine has the same name.
     pub(crate) fn docker_context(&self) -> String {
         let given = |name| env_os(name).filter(|value| !value.is_empty());

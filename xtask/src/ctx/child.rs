@@ -6,18 +6,18 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, PipeReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use xshell::Cmd;
 
+use super::log::Copied;
 use super::{Ctx, LONG, caller};
 use crate::exit;
 use crate::secret::Secret;
@@ -27,8 +27,6 @@ use crate::supervise::group;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How long a child may take to end after Ctrl-C before it is killed.
 const GRACE: Duration = Duration::from_secs(30);
-/// Longest wait for the rest of what an ended child has said.
-const REST: Duration = Duration::from_secs(2);
 /// Most that is kept of one stream, in bytes: no tool we ask has more to say.
 const MOST: u64 = 64 << 20;
 
@@ -199,33 +197,6 @@ pub(super) enum Shown {
     Cleared,
 }
 
-impl Ctx {
-    /// Like [`Ctx::run_shown`] for a log of compose, which is clean in a file or a pipe too.
-    pub(crate) fn run_log(
-        &self,
-        cmd: Cmd<'_>,
-        beside: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        if self.json || std::io::stdout().is_terminal() {
-            return self.run_shown(cmd, beside);
-        }
-        let shown = cmd.to_string();
-        if self.skip(&shown) {
-            return Ok(());
-        }
-        show(cmd, &shown, Shown::Cleared, &self.interrupt, beside)
-    }
-}
-
-/// What Compose 2.26 writes before each line of a log, into files and pipes too: a terminal clears
-/// the line that it is on.
-const CLEAR_LINE: &str = "\u{1b}[2K";
-
-/// A line of a log without that.
-pub(crate) fn cleared(line: &str) -> &str {
-    line.trim_start_matches(CLEAR_LINE)
-}
-
 /// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
 pub(super) fn show(
     cmd: Cmd<'_>,
@@ -235,14 +206,14 @@ pub(super) fn show(
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let mut expression = expression(cmd).stdin_null();
-    let mut copied = None;
+    let mut copied: Option<Copied> = None;
     match to {
         Shown::AsItIs { keep_stdout: false } => {}
         Shown::AsItIs { keep_stdout: true } => expression = expression.stdout_to_stderr(),
         Shown::Cleared => {
             let (reader, writer) = std::io::pipe().context("can't make a pipe")?;
             expression = expression.stdout_file(OwnedFd::from(writer));
-            copied = Some(copy_cleared(reader));
+            copied = Some(Copied::start(reader));
         }
     }
     let handle = expression.start();
@@ -263,35 +234,25 @@ pub(super) fn show(
                 signal(&handle, Signal::INT);
                 ending = Some((Instant::now(), error));
             }
+            if copied.as_ref().is_some_and(Copied::is_unread) {
+                // Nobody reads any more, as with `| head`.
+                signal(&handle, Signal::INT);
+                handle.wait()?;
+                return Ok(());
+            }
         } else if ending.as_ref().is_some_and(|(since, _)| since.elapsed() > GRACE) {
             signal(&handle, Signal::KILL);
         }
     };
     drop(handle);
-    // A process that it has left may hold the pipe: nobody waits for that one.
     if let Some(copied) = copied {
-        let _ = copied.recv_timeout(REST);
+        copied.finish(interrupt);
     }
     match ending {
         Some((_, error)) => Err(error),
         None if status.success() => Ok(()),
         None => bail!("`{shown}` failed ({})", describe(status)),
     }
-}
-
-/// Copies a log to our stdout, line by line; the answer comes when it ends.
-fn copy_cleared(log: PipeReader) -> Receiver<()> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
-            let line = line.strip_prefix(CLEAR_LINE.as_bytes()).unwrap_or(&line);
-            // Who does not read any more is told nothing.
-            let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(line).and_then(|()| stdout.write_all(b"\n"));
-        }
-        let _ = sender.send(());
-    });
-    receiver
 }
 
 /// The command without those variables of the caller that would steer docker.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
+use super::registry::index::{self, Entry};
+
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Definition {
     pub(crate) target: BTreeMap<String, Target>,
@@ -99,15 +101,8 @@ pub(crate) fn inspect_builder<'s>(sh: &'s Shell, builder: &str) -> Cmd<'s> {
 pub(crate) fn parse_platforms(said: &str) -> Vec<String> {
     let lists = said.lines().filter_map(|line| line.strip_prefix("Platforms:"));
     let platforms = lists.flat_map(|list| list.split(','));
-    // Those that somebody asked for are marked.
+    // Platforms that were set explicitly are marked with `*`.
     platforms.map(|it| it.trim().trim_end_matches('*').to_owned()).collect()
-}
-
-/// Whether two names mean one platform: `linux/arm64` is `linux/arm64/v8`.
-pub(crate) fn same_platform(one: &str, other: &str) -> bool {
-    let bare = |it: &str| it.strip_suffix("arm64/v8").map(|os| format!("{os}arm64"));
-    let name = |it: &str| bare(it).unwrap_or_else(|| it.to_owned());
-    name(one) == name(other)
 }
 
 /// What a registry has under a reference; fails where none answers.
@@ -118,15 +113,27 @@ pub(crate) fn registry_manifest<'s>(sh: &'s Shell, reference: &str) -> Cmd<'s> {
     cmd!(sh, "docker buildx imagetools inspect --format '{{json .Manifest}}' {reference}")
 }
 
-/// The digest in the answer to [`registry_manifest`].
-pub(crate) fn parse_manifest_digest(stdout: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        digest: String,
+/// The answer to [`registry_manifest`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct Offered {
+    /// Of the manifest, or of the index.
+    pub(crate) digest: String,
+    /// What an index names.
+    #[serde(default)]
+    manifests: Vec<Entry>,
+}
+
+pub(crate) fn parse_offered(stdout: &str) -> Result<Offered> {
+    serde_json::from_str(stdout)
+        .context("can't read what `docker buildx imagetools inspect` printed")
+}
+
+impl Offered {
+    /// The digest of the image for a platform, where an index has it.
+    pub(crate) fn digest_for(&self, platform: &str) -> Result<&str> {
+        let chosen = index::choose(&self.manifests, platform)?;
+        Ok(chosen.first().map_or(&self.digest, |entry| &entry.descriptor.digest))
     }
-    let manifest: Manifest = serde_json::from_str(stdout)
-        .context("can't read what `docker buildx imagetools inspect` printed")?;
-    Ok(manifest.digest)
 }
 
 /// A step that failed.

@@ -192,9 +192,15 @@ pub(crate) fn serve<'s>(sh: &'s Shell, image: &str, port: &str, label: &str) -> 
     cmd!(sh, "docker container run --detach --rm --publish {publish} --label {label} {image}")
 }
 
-/// Keeps a network for others to enter: a container that only waits, with this machine's programs.
-pub(crate) fn hold_network<'s>(sh: &'s Shell, image: &str, label: &str) -> Cmd<'s> {
-    let directories = ["/usr", "/lib", "/lib64"].map(|it| format!("--volume={it}:{it}:ro"));
+/// Keeps a network for others to enter: a container that only waits, with the programs in these
+/// directories of this machine.
+pub(crate) fn hold_network<'s>(
+    sh: &'s Shell,
+    image: &str,
+    directories: &[&str],
+    label: &str,
+) -> Cmd<'s> {
+    let directories = directories.iter().map(|it| format!("--volume={it}:{it}:ro"));
     cmd!(
         sh,
         "docker container run --detach --rm {directories...} --label {label} {image} /usr/bin/sleep infinity"

@@ -18,7 +18,7 @@ const CE: [&str; 4] =
     ["docker-ce", "docker-ce-cli", "docker-buildx-plugin", "docker-compose-plugin"];
 
 /// Where Docker documents how its own repository is added.
-const DOCUMENTATION: &str = "https://docs.docker.com/engine/install";
+pub(crate) const DOCUMENTATION: &str = "https://docs.docker.com/engine/install";
 
 /// Where the engine comes from.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use super::{
     shell as shells, tar, words,
 };
 
+use super::registry::index::{is_same_platform, may_be_platform};
+
 fn check(command: Cmd<'_>, expected: Expect) {
     expected.assert_eq(&command.to_string());
 }
@@ -321,11 +323,18 @@ fn a_builder_tells_its_platforms_in_text_for_people() {
     assert_eq!(bake::parse_platforms("Name: default\n"), [""; 0]);
     for (one, other, same) in [
         ("linux/arm64", "linux/arm64/v8", true),
-        ("linux/arm64", "linux/arm64", true),
+        ("linux/arm", "linux/arm/v7", true),
         ("linux/arm/v7", "linux/arm/v6", false),
         ("linux/amd64", "linux/arm64", false),
     ] {
-        assert_eq!(bake::same_platform(one, other), same, "{one} {other}");
+        assert_eq!(is_same_platform(one, other), same, "{one} {other}");
+    }
+    for (told, platform, may_be) in [
+        ("linux/arm", "linux/arm/v6", true),
+        ("linux/arm", "linux/arm64", false),
+        ("linux/arm64", "linux/arm64/v8", true),
+    ] {
+        assert_eq!(may_be_platform(told, platform), may_be, "{told} {platform}");
     }
 }
 
@@ -350,14 +359,27 @@ fn a_builder_writes_down_what_each_image_became() {
 }
 
 #[test]
-fn the_digest_of_a_manifest_and_of_an_index_is_read() {
-    for printed in [
-        r#"{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:0", "size": 4}"#,
-        r#"{"schemaVersion": 2, "digest": "sha256:0", "size": 8, "manifests": [{"digest": "sha256:1"}]}"#,
-    ] {
-        assert_eq!(bake::parse_manifest_digest(printed).unwrap(), "sha256:0");
-    }
-    assert!(bake::parse_manifest_digest("Name: x\nDigest: sha256:0\n").is_err());
+fn the_digest_of_a_manifest_and_of_an_images_in_an_index_is_read() {
+    let digest = |number: u8| format!("sha256:{}", format!("{number:02}").repeat(32));
+    let image = digest(0);
+    let only = format!(
+        r#"{{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "{image}", "size": 4}}"#
+    );
+    let offered = bake::parse_offered(&only).unwrap();
+    assert_eq!((&*offered.digest, offered.digest_for("linux/arm64").unwrap()), (&*image, &*image));
+    let entry = |number, architecture: &str| {
+        format!(
+            r#"{{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 4, "digest": "{}",
+              "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#,
+            digest(number)
+        )
+    };
+    let entries = [entry(1, "amd64"), entry(2, "arm64")].join(",");
+    let index = format!(r#"{{"schemaVersion": 2, "digest": "{image}", "manifests": [{entries}]}}"#);
+    let offered = bake::parse_offered(&index).unwrap();
+    assert_eq!(offered.digest, image);
+    assert_eq!(offered.digest_for("linux/arm64").unwrap(), digest(2));
+    assert!(bake::parse_offered("Name: x\nDigest: sha256:0\n").is_err());
 }
 
 #[test]

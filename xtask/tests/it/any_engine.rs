@@ -1,5 +1,5 @@
 //! The life of a release in one test, for whichever engine there is and whichever image store it
-//! has. `ci` runs it with containerd's store, since all other tests run with the graph driver's;
+//! has. `ci` runs it with the image store that the engine of all other tests does not have;
 //! `cargo xtask selftest any_engine::` runs it on the engine that `DOCKER_HOST` names.
 
 use crate::dsl::{docker, engine};
@@ -13,7 +13,7 @@ fn a_release_lives_from_its_first_start_to_its_rollback() {
     let xtask = |arguments: &[&str]| ward.xtask(arguments);
 
     xtask(&["env", "init", "dev"]).succeeds();
-    xtask(&["start", "dev"]).succeeds();
+    xtask(&["dev", "--engine", "docker", "--detach"]).succeeds();
     xtask(&["status", "dev"]).succeeds().prints("app");
     xtask(&["stop", "dev"]).succeeds();
     xtask(&["image", "build", "prod", "--verify"]).succeeds().says("verified app");

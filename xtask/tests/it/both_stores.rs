@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use crate::dsl::{Answer, docker, engine, wait_until};
-use crate::shop::git;
+use crate::shop::{configuration, configuration_in, git};
 use crate::ward::Ward;
 
 /// The machine with the first engine: a clone of a shop, and a local Elastic Beanstalk.
@@ -61,9 +61,20 @@ impl Other {
         command
     }
 
+    #[track_caller]
     fn docker(&self, arguments: &[&str]) -> String {
         let output = self.enter("docker").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {said}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The digest of the configuration of a released image that is here.
+    fn configuration(&self, version: &str, image: &str) -> String {
+        let archive = self.clone.join(".stevedore/image.tar");
+        let name = format!("{}/{image}:{version}", self.name);
+        self.docker(&["image", "save", "--output", archive.to_str().unwrap(), &name]);
+        configuration_in(&archive)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -108,7 +119,7 @@ impl Drop for Other {
         let pattern = format!("reference={}/*", self.name);
         let list = self.docker(&["image", "ls", "--quiet", "--filter", &pattern]);
         for id in list.lines() {
-            self.docker(&["image", "rm", "--force", id]);
+            let _ = self.enter("docker").args(["image", "rm", "--force", id]).output();
         }
     }
 }
@@ -147,6 +158,9 @@ fn assert_same(ward: &Ward, other: &Other, version: &str) {
         let inputs = ["image", "inputs", image, "--fingerprint"];
         let here = ward.xtask(&inputs).succeeds().stdout;
         assert_eq!(here, other.xtask(&inputs).succeeds().stdout, "{image}");
+        let recorded = ward.shop.config(version, image);
+        let here = configuration(&ward.shop.name(version, image));
+        assert_eq!((&here, &recorded), (&other.configuration(version, image), &here), "{image}");
     }
     let file = ward.shop.project.scratch().join("here.zip");
     ward.xtask(&["bundle", version, "--out", file.to_str().unwrap()]).succeeds();

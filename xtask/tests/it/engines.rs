@@ -97,13 +97,14 @@ fn a_plugin_that_is_too_old_is_refused_with_both_versions() {
     refuses(&project, &commands, why);
     project.xtask(&["doctor"]).exits(4).prints(why);
     let project = project_with(DOCKER, "v0.30.1", "2.20.3");
-    let why = "docker compose 2.20.3 is too old; update it to 2.26 or newer";
+    let why =
+        "docker compose 2.20.3 is too old; update it to 2.26 or newer, as https://docs.docker.com";
     refuses(&project, &commands, why);
     project.xtask(&["doctor"]).exits(4).prints("docker buildx: 0.30.1").prints(why);
 }
 
 #[test]
-fn an_engine_on_another_machine_builds_and_starts_nothing() {
+fn an_engine_on_another_machine_starts_nothing() {
     let mut project = project_with(DOCKER, "v0.30.1", "2.40.3");
     project.variable("DOCKER_HOST", "ssh://root@build.example");
     let why = "the Docker engine at ssh://root@build.example is on another machine: images and \

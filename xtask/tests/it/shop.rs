@@ -140,8 +140,13 @@ pub(crate) fn configuration(reference: &str) -> String {
     save.args(["image", "save", "--output"]).arg(archive.path()).arg(reference);
     let saved = save.output().unwrap();
     assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
+    configuration_in(archive.path())
+}
+
+/// The same, of the one image in an archive.
+pub(crate) fn configuration_in(archive: &Path) -> String {
     let mut tar = Command::new("tar");
-    tar.args(["--extract", "--to-stdout", "--file"]).arg(archive.path()).arg("manifest.json");
+    tar.args(["--extract", "--to-stdout", "--file"]).arg(archive).arg("manifest.json");
     let list = tar.output().unwrap().stdout;
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
     let path = list[0]["Config"].as_str().unwrap();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::tools::docker_engine::{self, PLUGINS, Plugin, Version};
+use crate::tools::engine_packages::DOCUMENTATION;
 
 /// What can be said of the Docker engine that the client talks to.
 #[derive(Debug)]
@@ -48,9 +49,9 @@ impl Address {
         if context == "default" {
             return Address::default();
         }
-        let back = match ctx.variables_like("DOCKER_CONTEXT").is_empty() {
-            true => "run `docker context use default`",
-            false => "unset DOCKER_CONTEXT",
+        let back = match ctx.has_context_variable() {
+            true => "unset DOCKER_CONTEXT",
+            false => "run `docker context use default`",
         };
         let known = format!("address of context {context}");
         if let Some(url) = ctx.learned(&known) {
@@ -160,9 +161,10 @@ impl Engine {
             ),
             Engine::NoPlugin(plugin) => Some(format!("docker {plugin} is not installed; {setup}")),
             Engine::OldPlugin { plugin, found } => Some(format!(
-                "docker {} {found} is too old; update it to {} or newer",
+                "docker {} {found} is too old; update it to {} or newer, as {} says",
                 plugin.name,
-                plugin.least()
+                plugin.least(),
+                DOCUMENTATION
             )),
             Engine::Podman(version, address) => {
                 let back = match address.url {

@@ -19,6 +19,7 @@ use crate::commands::env::exposed;
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::bake;
+use crate::tools::registry::index::is_same_platform;
 
 /// How many builds follow each other while somebody edits.
 const ROUNDS: usize = 3;
@@ -192,10 +193,10 @@ fn ensure_externals(ctx: &Ctx, request: &Request, plan: Plan) -> Result<Plan> {
 }
 
 /// Refuses a platform that the engine neither has nor can emulate, before anything is built for it.
-fn check_emulation(ctx: &Ctx, platform: &str) -> Result<()> {
+pub(super) fn check_emulation(ctx: &Ctx, platform: &str) -> Result<()> {
     let said = ctx.read(bake::inspect_builder(&ctx.sh, &ctx.docker_context()))?;
     let all = bake::parse_platforms(&said);
-    if all.is_empty() || all.iter().any(|it| bake::same_platform(it, platform)) {
+    if all.is_empty() || all.iter().any(|it| is_same_platform(it, platform)) {
         return Ok(());
     }
     let architecture = platform.split('/').nth(1).unwrap_or(platform);

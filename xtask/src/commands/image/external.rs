@@ -16,6 +16,7 @@ use crate::ctx::{Ctx, REGISTRY};
 use crate::exit;
 use crate::project::lock::{External, Lock, epoch_seconds};
 use crate::tools::mmdebstrap::{self, Base};
+use crate::tools::registry::index::may_be_platform;
 use crate::tools::{bake, cargo, docker};
 
 /// Every private name of an external base begins like this.
@@ -23,8 +24,8 @@ const PREFIX: &str = "stevedore.invalid/external:";
 /// Where it is kept what they were, below the tool's state: a file for each epoch and platform.
 const DIRECTORY: &str = "externals";
 
-/// Of when external bases are, and for which platform: the engine's own where an environment names
-/// none.
+/// Which external bases are wanted: at the lock's epoch, and for a platform, the engine's own where
+/// the environment names none.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'l> {
     pub(crate) lock: &'l Lock,
@@ -112,8 +113,8 @@ pub(crate) fn ensure(ctx: &Ctx, name: &str, wanted: Wanted<'_>) -> Result<Extern
         let answer = ctx.ask(bake::registry_manifest(&ctx.sh, name), REGISTRY);
         match answer.ok().filter(|answer| answer.status.success()) {
             Some(answer) => {
-                let offered = bake::parse_manifest_digest(&answer.stdout)?;
-                let exact = digest.unwrap_or(offered);
+                let offered = bake::parse_offered(&answer.stdout)?;
+                let exact = digest.unwrap_or_else(|| offered.digest.clone());
                 pull(ctx, name, &exact, &reference, platform)?;
                 digest = Some(exact);
             }
@@ -153,7 +154,9 @@ fn is_here(ctx: &Ctx, name: &str, wanted: Wanted<'_>) -> Result<bool> {
     if found.contains_key(&reference) {
         return Ok(true);
     }
-    let fits = |image: &docker::Image| wanted.platform.is_some_and(|it| it == image.platform());
+    let fits = |image: &docker::Image| {
+        wanted.platform.is_some_and(|it| may_be_platform(&image.platform(), it))
+    };
     match found.get(&plain).is_some_and(fits) {
         true => ctx.run(docker::tag(&ctx.sh, &plain, &reference)).map(|()| true),
         false => Ok(false),
@@ -173,10 +176,10 @@ pub(crate) fn check_platform(
     let found = inspect(ctx, &references.keys().cloned().collect::<Vec<_>>())?;
     for (reference, image) in found {
         let here = image.platform();
-        if !platform.starts_with(&here) {
+        if !may_be_platform(&here, platform) {
             return Err(exit::missing(format!(
-                "{} is here for {here}, and {platform} is built for; take an engine of that \
-                 platform, or leave [images] platform of environment.toml out",
+                "the base {} in this engine is for {here}, and the build needs {platform}; take an \
+                 engine of that platform, or leave [images] platform of environment.toml out",
                 references[&reference]
             )));
         }
@@ -194,9 +197,16 @@ fn pull(
     ctx.say(format_args!("pulling {name}"));
     let repository = name.split('@').next().unwrap_or(name);
     let tag_at = repository.rfind(':').filter(|&at| !repository[at..].contains('/'));
-    let exact = format!("{}@{digest}", &repository[..tag_at.unwrap_or(repository.len())]);
-    let cmd = docker::pull(&ctx.sh, &exact);
-    ctx.run(cmd.args(platform.into_iter().flat_map(|it| ["--platform", it])))?;
+    let repository = &repository[..tag_at.unwrap_or(repository.len())];
+    let mut exact = format!("{repository}@{digest}");
+    if let Some(platform) = platform {
+        // Of an index, containerd's store would show the image for the engine's own platform.
+        let answer = ctx.ask(bake::registry_manifest(&ctx.sh, &exact), REGISTRY)?;
+        let answer = answer.success("docker buildx imagetools inspect")?;
+        let offered = bake::parse_offered(&answer)?;
+        exact = format!("{repository}@{}", offered.digest_for(platform)?);
+    }
+    ctx.run(docker::pull(&ctx.sh, &exact))?;
     ctx.run(docker::tag(&ctx.sh, &exact, reference))
 }
 
@@ -207,7 +217,7 @@ fn check_machine(name: &str, platform: Option<&str>) -> Result<()> {
         "aarch64" => "linux/arm64",
         _ => return Ok(()),
     };
-    match platform.filter(|platform| !platform.starts_with(own)) {
+    match platform.filter(|platform| !may_be_platform(own, platform)) {
         None => Ok(()),
         Some(platform) => Err(exit::missing(format!(
             "no registry answers for {name}, and it can be made here for {own} only, not for \

@@ -22,7 +22,7 @@ use crate::tools::registry::is_digest;
 use crate::tools::{docker, docker_engine};
 
 /// What an image is made of, by the IDs that the engine has for images: read out of the engine,
-/// byte for byte, since an engine says of an image what it was told when it got it. What was read
+/// byte for byte, since the engine only repeats what it was given with the image. What was read
 /// once is remembered under its ID, which is a hash of all of it.
 pub(crate) fn parts(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Parts>> {
     let path = |id: &str| file_of(ctx, "read-back", id);
@@ -63,10 +63,13 @@ fn read<T>(
     let shown = cmd.to_string();
     ctx.ask(cmd, LONG)?.success(&shown)?;
     let file = File::open(&archive).context("the engine wrote no archive")?;
-    parse(file, ids).context(
-        "the engine's archive is not what it says it is; remove that image with `docker image rm \
-         --force`, and run the same command again",
-    )
+    parse(file, ids).with_context(|| {
+        format!(
+            "an image in this engine is damaged; remove it with `docker image rm --force {}`, and \
+             run the same command again",
+            ids.join(" ")
+        )
+    })
 }
 
 /// The configuration of each image, by the IDs that the engine has for them. What is not an ID yet,
@@ -75,7 +78,7 @@ pub(crate) fn configs(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, Stri
     let mut known = BTreeMap::new();
     let mut unknown = Vec::new();
     for id in ids {
-        let config = match is_digest(id) && in_containerd(ctx)? {
+        let config = match is_digest(id) && is_in_containerd(ctx)? {
             true => std::fs::read_to_string(file_of(ctx, CONFIGURATIONS, id)).ok(),
             false => Some(id.clone()),
         };
@@ -118,7 +121,7 @@ pub(crate) fn remember(ctx: &Ctx, id: &str, config: &str) {
 /// The ID that the engine has for a recorded image; nothing where it does not have that image.
 pub(crate) fn find(ctx: &Ctx, image: &Image) -> Result<Option<String>> {
     let named_so = plan::id_of(ctx, &image.config)?;
-    if named_so.is_some() || !in_containerd(ctx)? {
+    if named_so.is_some() || !is_in_containerd(ctx)? {
         return Ok(named_so);
     }
     let label = format!("{LABEL_FINGERPRINT}={}", image.fingerprint);
@@ -139,7 +142,7 @@ fn file_of(ctx: &Ctx, directory: &str, id: &str) -> PathBuf {
 }
 
 /// Whether the engine keeps its images in containerd's store; it is asked once in a run.
-fn in_containerd(ctx: &Ctx) -> Result<bool> {
+pub(crate) fn is_in_containerd(ctx: &Ctx) -> Result<bool> {
     const LEARNED: &str = "image store";
     let learned = match ctx.learned(LEARNED) {
         Some(learned) => learned,

@@ -21,6 +21,7 @@ use crate::project::image::{EPOCH_ARGUMENT, Recipe, recipes};
 use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
 use crate::tools::docker;
+use crate::tools::registry::index::may_be_platform;
 
 pub(crate) const LABEL_IMAGE: &str = "dev.stevedore.image";
 pub(crate) const LABEL_FINGERPRINT: &str = "dev.stevedore.fingerprint";
@@ -355,9 +356,8 @@ pub(crate) fn doubts(planned: &Planned, image: &docker::Image) -> Option<String>
     if image.label(LABEL_CONTENT) != Some(&image.content()) {
         return Some("that was changed after it was built".into());
     }
-    // A variant such as linux/arm/v7 is not told by the image.
     let platform = image.platform();
-    (!planned.inputs.platform.starts_with(&platform)).then(|| format!("for {platform}"))
+    (!may_be_platform(&platform, &planned.inputs.platform)).then(|| format!("for {platform}"))
 }
 
 fn is_verified(ctx: &Ctx, planned: &Planned, image: &docker::Image) -> bool {

@@ -129,11 +129,10 @@ fn release(ctx: &Ctx, version: &semver::Version, only: &[String]) -> Result<()> 
 /// Pulls what a manifest names, by its digest: the ID that the engine has for it then.
 pub(crate) fn fetch(ctx: &Ctx, remote: &str, manifest: &Manifest) -> Result<String> {
     ctx.run(docker::pull(&ctx.sh, remote))?;
-    let config = &manifest.config.digest;
     if ctx.dry_run {
-        return Ok(config.clone());
+        return Ok(format!("<id of {remote}>"));
     }
-    identity::remember(ctx, &manifest.digest, config);
+    identity::remember(ctx, &manifest.digest, &manifest.config.digest);
     let id = plan::id_of(ctx, remote)?;
     id.with_context(|| format!("{remote} is gone again; run the same command once more"))
 }

@@ -39,6 +39,9 @@ impl ImageUpdate {
         let mut platforms = environments.iter().map(|it| it.bases().platform);
         let first = platforms.next().flatten();
         let platform = first.filter(|_| platforms.all(|it| it == first)).map(str::to_owned);
+        for platform in environments.iter().filter_map(|it| it.bases().platform) {
+            build::check_emulation(ctx, platform)?;
+        }
         for name in externals(&environments, &new)? {
             ctx.say(format_args!("getting today's {name}"));
             let wanted = external::Wanted { lock: &new, platform: platform.as_deref() };

@@ -176,7 +176,7 @@ impl Pair {
         Some(format!("{DEFINITION} {}\n{}", key(&self.new)?, key(&self.old)?))
     }
 
-    /// Gets the images of the release before that this engine has forgotten; `new` are the IDs of
+    /// Gets the images of the release before that this engine lacks; `new` are the IDs of
     /// the new release's.
     fn get_images(
         &self,

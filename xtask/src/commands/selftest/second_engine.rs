@@ -5,6 +5,7 @@
 //! own, that of a container of the first; the tests that use it run there too, since what it
 //! publishes is reachable nowhere else.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,7 @@ use xshell::Cmd;
 
 use crate::cli::Store;
 use crate::commands::ci::OwnEngine;
+use crate::commands::image::identity;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::tools::{docker, docker_engine};
@@ -34,12 +36,11 @@ pub(super) struct SecondEngine {
 
 impl SecondEngine {
     pub(super) fn start(ctx: &Ctx, store: Store) -> Result<SecondEngine> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(exit::missing(
-                "a second engine can be started by root only; to test an engine that runs, set \
-                 DOCKER_HOST and leave --store out",
-            ));
-        }
+        let is_in_containerd = match store {
+            Store::Graph => false,
+            Store::Containerd => true,
+            Store::Other => !identity::is_in_containerd(ctx)?,
+        };
         let directory = tempfile::Builder::new()
             .prefix("stevedore-second-")
             .tempdir()
@@ -48,13 +49,24 @@ impl SecondEngine {
         let archive = directory.path().join("empty.tar");
         ctx.write_cache(&archive, &tar::Builder::new(Vec::new()).into_inner()?)?;
         ctx.run(docker::import(&ctx.sh, &archive, EMPTY, &[]))?;
-        let container = ctx.read(docker::hold_network(&ctx.sh, EMPTY, LABEL))?.trim().to_owned();
-        let pid = ctx.read(docker::pid_of(&ctx.sh, &container))?.trim().to_owned();
+        let hold = docker::hold_network(&ctx.sh, EMPTY, &directories(), LABEL);
+        let container = ctx.read(hold)?.trim().to_owned();
+        let started = SecondEngine::start_in(ctx, directory, &container, is_in_containerd);
+        started.inspect_err(|_| drop(remove(ctx, &container)))
+    }
 
+    /// Starts the engine in the network of a container.
+    fn start_in(
+        ctx: &Ctx,
+        directory: tempfile::TempDir,
+        container: &str,
+        is_in_containerd: bool,
+    ) -> Result<SecondEngine> {
+        let pid = ctx.read(docker::pid_of(&ctx.sh, container))?.trim().to_owned();
         let place = |name: &str| directory.path().join(name);
         let host = format!("unix://{}", place("docker.sock").display());
         let config = json!({
-            "features": {"containerd-snapshotter": matches!(store, Store::Containerd)},
+            "features": {"containerd-snapshotter": is_in_containerd},
             "data-root": place("data"), "exec-root": place("exec"), "pidfile": place("pid"),
             "hosts": [host],
             // Not those of the first engine, in whose network it is.
@@ -63,10 +75,11 @@ impl SecondEngine {
         });
         let file = place("daemon.json");
         ctx.write_cache(&file, config.to_string().as_bytes())?;
-        ctx.say(format_args!("starting a second Docker engine with the image store {store}"));
+        let store = if is_in_containerd { "containerd's" } else { "the graph driver's" };
+        ctx.say(format_args!("starting a second Docker engine with {store} image store"));
         let cmd = docker::dockerd_in_network(&ctx.sh, &pid, &file);
         let engine = OwnEngine::run(ctx, directory, cmd, || wait(ctx, &host))?;
-        Ok(SecondEngine { engine, container, pid, host })
+        Ok(SecondEngine { engine, container: container.to_owned(), pid, host })
     }
 
     /// The beginning of a command that uses it.
@@ -79,11 +92,30 @@ impl SecondEngine {
     }
 
     pub(super) fn end(self, ctx: &Ctx) -> Result<()> {
+        let interrupted = ctx.interrupted();
+        if interrupted {
+            ctx.clear_interrupt();
+        }
         let ended = self.engine.end(ctx);
-        ctx.run(docker::remove_container(&ctx.sh, &self.container))?;
-        ctx.run(docker::remove_images(&ctx.sh, &[EMPTY.to_owned()]))?;
-        ended
+        remove(ctx, &self.container)?;
+        if interrupted { Err(exit::interrupted()) } else { ended }
     }
+}
+
+/// Whether this user can start one.
+pub(super) fn is_possible() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where this machine's programs and what they load are.
+fn directories() -> Vec<&'static str> {
+    let all = ["/usr", "/lib", "/lib64"];
+    all.into_iter().filter(|directory| Path::new(directory).is_dir()).collect()
+}
+
+fn remove(ctx: &Ctx, container: &str) -> Result<()> {
+    ctx.run(docker::remove_container(&ctx.sh, container))?;
+    ctx.run(docker::remove_images(&ctx.sh, &[EMPTY.to_owned()]))
 }
 
 /// Those of runs that were killed.

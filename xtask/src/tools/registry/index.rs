@@ -85,6 +85,21 @@ impl Entry {
     }
 }
 
+/// Whether two names mean one platform, such as `linux/arm64` and `linux/arm64/v8`.
+pub(crate) fn is_same_platform(one: &str, other: &str) -> bool {
+    Platform::parse(one).normal() == Platform::parse(other).normal()
+}
+
+/// Whether an image for a platform can be what an engine calls `OS/ARCHITECTURE`: the engine does
+/// not tell the variant.
+pub(crate) fn may_be_platform(told: &str, platform: &str) -> bool {
+    let of = |text: &str| {
+        let (os, architecture, _) = Platform::parse(text).normal();
+        (os, architecture)
+    };
+    of(told) == of(platform)
+}
+
 /// The entries that lead to the image for a platform such as `linux/amd64`: the image itself, else
 /// the indexes in it that may have it, else none.
 ///
@@ -98,7 +113,7 @@ impl Entry {
 pub(crate) fn choose<'e>(entries: &'e [Entry], platform: &str) -> Result<Vec<&'e Entry>> {
     for Entry { descriptor, .. } in entries {
         let digest = &descriptor.digest;
-        ensure!(is_digest(digest), "its index names {digest:?}, which is no sha256 digest");
+        ensure!(is_digest(digest), "its index names {digest:?}, which is not a sha256 digest");
     }
     let wanted = Platform::parse(platform).normal();
     let fits = |entry: &&Entry| entry.platform.as_ref().is_some_and(|it| it.normal() == wanted);

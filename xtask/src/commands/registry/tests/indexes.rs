@@ -172,7 +172,7 @@ fn what_does_not_fit_its_index_is_refused() {
     check(
         &change("digest", json!("sha512:00")),
         expect![[
-            r#"1: can't use HOST/team/app:new: its index names "sha512:00", which is no sha256 digest"#
+            r#"1: can't use HOST/team/app:new: its index names "sha512:00", which is not a sha256 digest"#
         ]],
     );
     let mut both: Value = serde_json::from_slice(&amd).unwrap();
