@@ -317,7 +317,9 @@ mod tests {
         );
         check(
             &Engine::OldPlugin { plugin: &PLUGINS[1], found: "2.20.3".into() },
-            &expect!["docker compose 2.20.3 is too old; update it to 2.26 or newer"],
+            &expect![[
+                r#"docker compose 2.20.3 is too old; update it to 2.26 or newer, as https://docs.docker.com/engine/install says"#
+            ]],
         );
     }
 
