@@ -245,12 +245,7 @@ impl Ctx {
         cmd: Cmd<'_>,
         beside: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let shown = cmd.to_string();
-        if self.skip(&shown) {
-            return Ok(());
-        }
-        let to = child::Shown::AsItIs { keep_stdout: self.json };
-        child::show(cmd, &shown, to, &self.interrupt, beside)
+        child::show(self, cmd, child::Shown::AsItIs { keep_stdout: self.json }, beside)
     }
 
     /// True when nothing may be changed; then the command that would have run is printed.

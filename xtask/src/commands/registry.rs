@@ -10,10 +10,10 @@ use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use sha2::{Digest, Sha256};
 
 use crate::ctx::Ctx;
 use crate::exit;
+use crate::release::record::Layer;
 use crate::secret::Secret;
 use crate::tools::curl::{End, Limits, Method, Request, Trust};
 use crate::tools::docker_config::Login;
@@ -67,14 +67,6 @@ const PATIENCE: Patience = Patience {
     stall_seconds: 30,
     pauses: [Duration::from_millis(500), Duration::from_secs(2)],
 };
-
-/// What a layer holds, unpacked.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
-    pub(crate) diff_id: String,
-    /// In bytes.
-    pub(crate) size: u64,
-}
 
 /// Finds the registry of `HOST[:PORT][/PATH]`; fails where none answers or lets us in.
 ///
@@ -357,20 +349,6 @@ impl Registry<'_> {
 }
 
 /// Reads to the end: the digest and the size of what came.
-fn measure(ctx: &Ctx, mut from: impl Read) -> Result<Layer> {
-    let mut hash = Sha256::new();
-    let mut size = 0;
-    let mut block = vec![0; 256 << 10];
-    loop {
-        let count = from.read(&mut block).context("can't unpack it")?;
-        if count == 0 {
-            let diff_id = format!("sha256:{}", hex::encode(hash.finalize()));
-            return Ok(Layer { diff_id, size });
-        }
-        if ctx.interrupted() {
-            return Err(exit::interrupted());
-        }
-        hash.update(&block[..count]);
-        size += count as u64;
-    }
+fn measure(ctx: &Ctx, from: impl Read) -> Result<Layer> {
+    unpack::measure(from, || if ctx.interrupted() { Err(exit::interrupted()) } else { Ok(()) })
 }

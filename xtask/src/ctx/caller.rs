@@ -44,19 +44,19 @@ impl Ctx {
         host.map(|host| host.to_string_lossy().into_owned())
     }
 
-    /// Whether the caller chooses the docker client's context by a variable.
-    pub(crate) fn has_context_variable(&self) -> bool {
-        env_os("DOCKER_CONTEXT").is_some_and(|context| !context.is_empty())
+    /// The context that the caller chooses by a variable.
+    pub(crate) fn context_variable(&self) -> Option<String> {
+        let context = env_os("DOCKER_CONTEXT").filter(|context| !context.is_empty());
+        context.map(|context| context.to_string_lossy().into_owned())
     }
 
     /// The docker client's context; the builder of its engine has the same name.
     pub(crate) fn docker_context(&self) -> String {
-        let given = |name| env_os(name).filter(|value| !value.is_empty());
         if self.docker_host().is_some() {
             return "default".into();
         }
-        if let Some(context) = given("DOCKER_CONTEXT") {
-            return context.to_string_lossy().into_owned();
+        if let Some(context) = self.context_variable() {
+            return context;
         }
         let config = fs::read_to_string(self.docker_config_path()).unwrap_or_default();
         let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();

@@ -199,12 +199,15 @@ pub(super) enum Shown {
 
 /// Shows a child's output on our terminal until it ends; an interrupt ends it and is an error.
 pub(super) fn show(
+    ctx: &Ctx,
     cmd: Cmd<'_>,
-    shown: &str,
     to: Shown,
-    interrupt: &AtomicUsize,
     beside: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
+    let shown = cmd.to_string();
+    if ctx.skip(&shown) {
+        return Ok(());
+    }
     let mut expression = expression(cmd).stdin_null();
     let mut copied: Option<Copied> = None;
     match to {
@@ -218,14 +221,14 @@ pub(super) fn show(
     }
     let handle = expression.start();
     drop(expression);
-    let handle = handle.map_err(|error| cannot_start(shown, &error))?;
+    let handle = handle.map_err(|error| cannot_start(&shown, &error))?;
     let mut ending: Option<(Instant, anyhow::Error)> = None;
     let status = loop {
         if let Some(output) = handle.wait_timeout(TICK)? {
             break output.status;
         }
         if ending.is_none() {
-            let stop = if interrupt.load(Ordering::Relaxed) != 0 {
+            let stop = if ctx.interrupt.load(Ordering::Relaxed) != 0 {
                 Some(exit::interrupted())
             } else {
                 beside().err()
@@ -246,7 +249,7 @@ pub(super) fn show(
     };
     drop(handle);
     if let Some(copied) = copied {
-        copied.finish(interrupt);
+        copied.finish(&ctx.interrupt);
     }
     match ending {
         Some((_, error)) => Err(error),

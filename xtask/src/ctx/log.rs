@@ -31,14 +31,10 @@ impl Ctx {
         cmd: Cmd<'_>,
         beside: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        if self.json || std::io::stdout().is_terminal() {
-            return self.run_shown(cmd, beside);
+        match self.json || std::io::stdout().is_terminal() {
+            true => self.run_shown(cmd, beside),
+            false => show(self, cmd, Shown::Cleared, beside),
         }
-        let shown = cmd.to_string();
-        if self.skip(&shown) {
-            return Ok(());
-        }
-        show(cmd, &shown, Shown::Cleared, &self.interrupt, beside)
     }
 }
 

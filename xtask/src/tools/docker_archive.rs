@@ -11,10 +11,9 @@ use std::io::{BufRead as _, BufReader, Read};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use super::registry::is_digest;
-use super::registry::unpack::{Packing, packing, unpack};
+use super::registry::index;
+use super::registry::unpack::{Hashing, Packing, measure, packing, unpack};
 use crate::release::record::Layer;
 
 #[cfg(test)]
@@ -32,11 +31,9 @@ pub(crate) struct Parts {
 const SMALL: u64 = 4 << 20;
 
 /// A file of the archive.
-#[derive(Default)]
 struct File {
-    digest: String,
-    /// In bytes.
-    size: u64,
+    /// Its own bytes, packed or not.
+    as_it_is: Layer,
     /// What it holds, where it is compressed.
     unpacked: Option<Layer>,
     /// Its bytes, where they are few.
@@ -125,7 +122,7 @@ impl Contents {
             }
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let file = read_file(entry).with_context(|| format!("in {path}"))?;
-            contents.paths.insert(file.digest.clone(), path.clone());
+            contents.paths.insert(file.as_it_is.diff_id.clone(), path.clone());
             contents.by_path.insert(path, file);
         }
         Ok(contents)
@@ -162,7 +159,7 @@ impl Contents {
             let file =
                 self.by_digest(digest).with_context(|| format!("layer {digest} is missing"))?;
             match (packing(&descriptor.media_type)?, &file.unpacked) {
-                (Packing::None, _) => Ok(file.as_it_is()),
+                (Packing::None, _) => Ok(file.as_it_is.clone()),
                 (_, Some(unpacked)) => Ok(unpacked.clone()),
                 _ => bail!("layer {digest} can't be unpacked"),
             }
@@ -173,12 +170,12 @@ impl Contents {
     /// The image of an index that is here. An engine may have one platform of many, and describes
     /// in `manifest.json` which one it means.
     fn chosen(&self, index: &Value) -> Result<String> {
-        let all: Vec<Value> = index["manifests"].as_array().cloned().unwrap_or_default();
-        let is_image = |it: &&Value| it["platform"]["os"] != "unknown";
-        let digests = all.iter().filter(is_image).filter_map(|it| it["digest"].as_str());
-        let mut here: Vec<&str> = digests
-            .filter(|digest| is_digest(digest) && self.paths.contains_key(*digest))
-            .collect();
+        let all: Vec<index::Entry> =
+            serde_json::from_value(index["manifests"].clone()).context("can't read its index")?;
+        let images = all.iter().filter(|entry| entry.is_image());
+        let digests = images.map(|entry| entry.descriptor.digest.as_str());
+        let mut here: Vec<&str> =
+            digests.filter(|digest| self.paths.contains_key(*digest)).collect();
         if here.len() > 1 {
             let meant: Vec<String> = self.entries()?.into_iter().map(|it| it.config).collect();
             let is_meant = |digest: &&str| {
@@ -202,12 +199,13 @@ impl Contents {
 
     /// An image by its configuration: its layers are those that `manifest.json` lists.
     fn by_config(&self, config: &str) -> Result<Parts> {
-        let is_it =
-            |entry: &Entry| self.by_path.get(&entry.config).is_some_and(|it| it.digest == config);
+        let is_it = |entry: &Entry| {
+            self.by_path.get(&entry.config).is_some_and(|it| it.as_it_is.diff_id == config)
+        };
         let entry = self.entries()?.into_iter().find(is_it).context("it is not in the list")?;
         let file = |path: &String| {
             let file = self.by_path.get(path).with_context(|| format!("{path} is missing"))?;
-            Ok(file.as_it_is())
+            Ok(file.as_it_is.clone())
         };
         self.checked(config, entry.layers.iter().map(file).collect::<Result<_>>()?)
     }
@@ -225,16 +223,9 @@ impl Contents {
     }
 }
 
-impl File {
-    fn as_it_is(&self) -> Layer {
-        Layer { diff_id: self.digest.clone(), size: self.size }
-    }
-}
-
 /// Reads a file once: its own digest, and that of what it holds.
 fn read_file(entry: impl Read) -> Result<File> {
-    let packed = Hashing { from: entry, hash: Sha256::new(), size: 0 };
-    let mut reader = BufReader::with_capacity(256 << 10, packed);
+    let mut reader = BufReader::with_capacity(256 << 10, Hashing::new(entry));
     // Something else can begin like this: whether it is compressed, its manifest says.
     let packing = match reader.fill_buf()? {
         [0x1f, 0x8b, ..] => Packing::Gzip,
@@ -243,42 +234,16 @@ fn read_file(entry: impl Read) -> Result<File> {
     };
     let unpacked = match packing {
         Packing::None => None,
-        packing => measure(unpack(packing, &mut reader)).ok(),
+        packing => measure(unpack(packing, &mut reader), || Ok(())).ok(),
     };
     let mut bytes = Vec::new();
     if unpacked.is_none() {
         reader.by_ref().take(SMALL).read_to_end(&mut bytes)?;
     }
     std::io::copy(&mut reader, &mut std::io::sink())?;
-    let Hashing { hash, size, .. } = reader.into_inner();
-    let digest = format!("sha256:{}", hex::encode(hash.finalize()));
-    if size > SMALL {
+    let as_it_is = reader.into_inner().into_layer();
+    if as_it_is.size > SMALL {
         bytes = Vec::new();
     }
-    Ok(File { digest, size, unpacked, bytes })
-}
-
-/// Reads to the end.
-fn measure(from: impl Read) -> Result<Layer> {
-    let mut from = Hashing { from, hash: Sha256::new(), size: 0 };
-    let mut block = vec![0; 256 << 10];
-    while from.read(&mut block)? > 0 {}
-    let diff_id = format!("sha256:{}", hex::encode(from.hash.finalize()));
-    Ok(Layer { diff_id, size: from.size })
-}
-
-/// Hashes and counts what is read through it.
-struct Hashing<R> {
-    from: R,
-    hash: Sha256,
-    size: u64,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, block: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.from.read(block)?;
-        self.hash.update(&block[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
+    Ok(File { as_it_is, unpacked, bytes })
 }

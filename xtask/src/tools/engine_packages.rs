@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::os_packages::os_release_value;
+
 #[cfg(test)]
 mod tests;
 
@@ -141,11 +143,7 @@ fn debian_12(sources: &str) -> Option<&str> {
 
 /// How a distribution without apt installs the engine and its plugins, by its os-release(5).
 pub(crate) fn without_apt(os_release: &str) -> String {
-    let value = |name: &str| {
-        let mut lines = os_release.lines().filter_map(|line| line.split_once('='));
-        let found = lines.find(|(key, _)| *key == name);
-        found.map(|(_, value)| value.trim_matches(['"', '\''])).unwrap_or_default()
-    };
+    let value = |name| os_release_value(os_release, name).unwrap_or_default();
     // RHEL and its derivatives, which are like Fedora, have no such packages.
     let like =
         if value("ID_LIKE").split(' ').any(|id| id == "arch") { "arch" } else { value("ID") };

@@ -42,11 +42,14 @@ pub(crate) fn parse_apk(installed: &str) -> Result<BTreeMap<String, String>> {
 
 /// `ID-VERSION_ID` of os-release(5), or the ID alone; nothing where it has none.
 pub(crate) fn parse_os_release(text: &str) -> Option<String> {
-    let value = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once('='));
-        let (_, value) = lines.find(|(key, _)| *key == name)?;
-        Some(value.trim_matches(['"', '\'']).to_owned())
-    };
-    let id = value("ID")?;
-    Some(value("VERSION_ID").map_or(id.clone(), |version| format!("{id}-{version}")))
+    let id = os_release_value(text, "ID")?;
+    let version = os_release_value(text, "VERSION_ID");
+    Some(version.map_or(id.to_owned(), |version| format!("{id}-{version}")))
+}
+
+/// A value of os-release(5), without its quotes.
+pub(crate) fn os_release_value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = lines.find(|(key, _)| *key == name)?;
+    Some(value.trim_matches(['"', '\'']))
 }

@@ -6,12 +6,11 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use xshell::{Cmd, Shell};
 
+use super::registry::index::{is_same_platform, may_be_platform};
 use super::{
     apt, assets, bake, cargo, compose, docker, docker_engine, git, mmdebstrap, npm, os_packages,
     shell as shells, tar, words,
 };
-
-use super::registry::index::{is_same_platform, may_be_platform};
 
 fn check(command: Cmd<'_>, expected: Expect) {
     expected.assert_eq(&command.to_string());

@@ -124,7 +124,7 @@ impl Drop for Other {
     }
 }
 
-/// Makes what listens at an address of this network answer at the same address of another one.
+/// Forwards an address of another network to the same address of this network.
 fn forward(network: &str, address: &str) {
     let file = std::fs::File::open(network).unwrap();
     let (address, upstream) = (address.to_owned(), address.to_owned());

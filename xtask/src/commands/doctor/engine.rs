@@ -49,9 +49,9 @@ impl Address {
         if context == "default" {
             return Address::default();
         }
-        let back = match ctx.has_context_variable() {
-            true => "unset DOCKER_CONTEXT",
-            false => "run `docker context use default`",
+        let back = match ctx.context_variable() {
+            Some(_) => "unset DOCKER_CONTEXT",
+            None => "run `docker context use default`",
         };
         let known = format!("address of context {context}");
         if let Some(url) = ctx.learned(&known) {

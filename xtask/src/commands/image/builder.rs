@@ -349,8 +349,8 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         contents.insert(image.clone(), content);
     }
     let file = workshop.path("seal.json");
-    let made = workshop.path("made.json");
-    let cmd = bake::with_metadata(write_definition(ctx, &file, &definition)?, &made);
+    let metadata = workshop.path("made.json");
+    let cmd = bake::with_metadata(write_definition(ctx, &file, &definition)?, &metadata);
     ctx.run(cmd).map_err(|error| explain_failure(ctx, error, &[]))?;
     destroy::remove(ctx, &names)?;
     if ctx.dry_run {
@@ -358,7 +358,7 @@ fn seal(ctx: &Ctx, request: &Request, images: &[&Planned], workshop: &Workshop) 
         return Ok(());
     }
     // Where it wrote nothing, the images are read when their configuration is asked for.
-    if let Ok(text) = std::fs::read_to_string(&made) {
+    if let Ok(text) = std::fs::read_to_string(&metadata) {
         for (id, config) in bake::parse_metadata(&text)? {
             identity::remember(ctx, &id, &config);
         }

@@ -77,8 +77,9 @@ fn read<T>(
 pub(crate) fn configs(ctx: &Ctx, ids: &[String]) -> Result<BTreeMap<String, String>> {
     let mut known = BTreeMap::new();
     let mut unknown = Vec::new();
+    let is_another_digest = ids.iter().any(|id| is_digest(id)) && is_in_containerd(ctx)?;
     for id in ids {
-        let config = match is_digest(id) && is_in_containerd(ctx)? {
+        let config = match is_another_digest && is_digest(id) {
             true => std::fs::read_to_string(file_of(ctx, CONFIGURATIONS, id)).ok(),
             false => Some(id.clone()),
         };

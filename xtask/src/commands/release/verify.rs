@@ -15,13 +15,12 @@ use super::{SHIPPED, collect, make, old_assets, schema, short};
 use crate::commands::image::plan::{self, Planned, Request};
 use crate::commands::image::{destroy, identity, pull};
 use crate::commands::publish::images::{Shelf, There, check_config, path};
-use crate::commands::registry::Layer;
 use crate::commands::{assets, check, doctor, parity, releases, test};
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::project::Project;
 use crate::project::lock::epoch_seconds;
-use crate::release::record::{Record, paths};
+use crate::release::record::{Layer, Record, paths};
 use crate::release::{sbom, version};
 use crate::tools::git::{self, Places, Reference};
 
@@ -244,11 +243,9 @@ fn registry_problems(ctx: &Ctx, shelf: &Shelf<'_>, record: &Record) -> Result<Ve
                     Err(error) => problems.push(ended(error, &name)?),
                 }
             }
-            found.extend(layers.get(&blob.digest).map(|it| (it.diff_id.clone(), it.size)));
+            found.extend(layers.get(&blob.digest).cloned());
         }
-        let recorded = recorded.layers.iter().map(|it| (it.diff_id.clone(), it.size));
-        let recorded: Vec<_> = recorded.collect();
-        if found.len() == manifest.layers.len() && found != recorded {
+        if found.len() == manifest.layers.len() && found != recorded.layers {
             problems.push(format!("{name} has other layers than the record"));
         }
     }

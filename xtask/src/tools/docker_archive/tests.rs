@@ -53,6 +53,16 @@ const LAYER: &[u8] = b"the files of a layer";
 const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const OCI_PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// An image in an index.
+fn entry(digest: &str, os: &str) -> Value {
+    json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": 400,
+        "platform": {"os": os, "architecture": os},
+    })
+}
+
 fn configuration() -> Value {
     json!({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(LAYER)]}})
 }
@@ -98,11 +108,9 @@ fn an_index_with_an_attestation_leads_to_its_image() {
     let mut made = Made::new();
     let (manifest, config) = manifest(&mut made, &gzip(LAYER), OCI_GZIP);
     let attestation = made.json(&json!({"schemaVersion": 2, "layers": []}));
-    let platform = |os: &str| json!({"os": os, "architecture": os});
+    let elsewhere = digest(b"another platform, which is not here");
     let index = made.json(&json!({"manifests": [
-        {"digest": attestation, "platform": platform("unknown")},
-        {"digest": digest(b"another platform, which is not here"), "platform": platform("plan9")},
-        {"digest": manifest, "platform": platform("linux")},
+        entry(&attestation, "unknown"), entry(&elsewhere, "plan9"), entry(&manifest, "linux"),
     ]}));
     assert_eq!(made.parse(&index).unwrap(), expected(config));
 }
@@ -117,7 +125,8 @@ fn of_an_index_with_several_images_the_list_says_which_is_meant() {
         let other = made.json(&other);
         let layer = json!([{"mediaType": OCI_GZIP, "digest": digest(&gzip(LAYER))}]);
         let second = made.json(&json!({"config": {"digest": other}, "layers": layer}));
-        let index = made.json(&json!({"manifests": [{"digest": second}, {"digest": first}]}));
+        let index =
+            made.json(&json!({"manifests": [entry(&second, "plan9"), entry(&first, "linux")]}));
         (made, index, config)
     };
     let (mut made, index, config) = both();
@@ -138,7 +147,8 @@ fn of_an_image_without_its_parts_the_configuration_is_known() {
     let layer = json!([{"mediaType": OCI_GZIP, "digest": digest(&gzip(LAYER))}]);
     let manifest = made.json(&json!({"config": {"digest": config}, "layers": layer}));
     let other = digest(b"another platform, which is not here");
-    let index = made.json(&json!({"manifests": [{"digest": manifest}, {"digest": other}]}));
+    let index =
+        made.json(&json!({"manifests": [entry(&manifest, "linux"), entry(&other, "plan9")]}));
     let bytes = made.0.into_inner().unwrap();
     let ids = [index.clone()];
     assert_eq!(configs(&bytes[..], &ids).unwrap(), BTreeMap::from([(index, config)]));

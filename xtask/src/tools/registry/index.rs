@@ -71,7 +71,7 @@ impl Entry {
     /// Whether it names an image, and not a signature, a list of parts or how an image was made.
     /// BuildKit marks the last with an annotation and a platform that does not exist
     /// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
-    fn is_image(&self) -> bool {
+    pub(crate) fn is_image(&self) -> bool {
         let of_docker = |name: &String| name == "vnd.docker.reference.type";
         let unknown = |it: &Platform| it.os == "unknown" && it.architecture == "unknown";
         [DOCKER_IMAGE, OCI_IMAGE].contains(&self.descriptor.media_type.as_str())

@@ -1,11 +1,15 @@
-//! Layers unpacked: gzip, zstd or plain, as their media types say. Everything is streamed, so a
-//! small archive that unpacks to very much never fills memory.
+//! Layers unpacked and measured: gzip, zstd or plain, as their media types say. Everything is
+//! streamed, so a small archive that unpacks to very much never fills memory.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 
+use anyhow::Context as _;
 use ruzstd::decoding::errors::FrameDecoderError::ReadFrameHeaderError as Header;
 use ruzstd::decoding::errors::ReadFrameHeaderError as Begin;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use sha2::{Digest as _, Sha256};
+
+use crate::release::record::Layer;
 
 /// How a layer's archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,51 @@ pub(crate) fn unpack<'r>(packing: Packing, packed: impl Read + 'r) -> Box<dyn Re
         Packing::None => Box::new(packed),
         Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
         Packing::Zstd => Box::new(Zstd { packed, frame: FrameDecoder::new(), state: State::Begin }),
+    }
+}
+
+/// Reads to the end: the digest and the size of what came. `go_on` is asked before each block.
+///
+/// # Errors
+///
+/// Reading fails, or `go_on` does.
+pub(crate) fn measure(
+    from: impl Read,
+    go_on: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<Layer> {
+    let mut from = Hashing::new(from);
+    let mut block = vec![0; 256 << 10];
+    while from.read(&mut block).context("can't unpack it")? > 0 {
+        go_on()?;
+    }
+    Ok(from.into_layer())
+}
+
+/// Hashes and counts what is read through it.
+pub(crate) struct Hashing<R> {
+    from: R,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<R> Hashing<R> {
+    pub(crate) fn new(from: R) -> Hashing<R> {
+        Hashing { from, hash: Sha256::new(), size: 0 }
+    }
+
+    /// What was read.
+    pub(crate) fn into_layer(self) -> Layer {
+        let diff_id = format!("sha256:{}", hex::encode(self.hash.finalize()));
+        Layer { diff_id, size: self.size }
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, block: &mut [u8]) -> Result<usize> {
+        let count = self.from.read(block)?;
+        self.hash.update(&block[..count]);
+        self.size += count as u64;
+        Ok(count)
     }
 }
 

@@ -9,7 +9,8 @@ use super::faulty::Fault;
 use super::replay::Replay;
 use super::world::{AMD, IMAGE, World, descriptor, manifest};
 use crate::commands::registry::http::wait;
-use crate::commands::registry::{Layer, open_within};
+use crate::commands::registry::open_within;
+use crate::release::record::Layer;
 use crate::tools::registry::{self as protocol, Descriptor};
 
 #[test]

@@ -60,6 +60,12 @@ const UNAUTHORIZED: &str =
 const IMAGE: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"c","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[]}"#;
 
 /// Reads an image twice, as in a verification that takes long: what comes of it, and the requests.
+/// A registry that wants a login with each question, and gives no tokens.
+fn basic_only(registry: &'static str, transcribed: &'static str, demanded: &str) -> Row {
+    let demands = demand("GET /v2/", demanded) + &demand(MANIFEST, demanded);
+    Row { registry, transcribed, login: me(), answers: there("Basic bWU6czNjcmV0") + &demands }
+}
+
 fn check(row: &Row, expected: Expect) {
     assert!(row.transcribed.starts_with("https://"), "{} has a source", row.registry);
     let (replay, world) = (Replay::new(&row.answers), World::new());
@@ -202,14 +208,8 @@ fn github() {
 #[test]
 fn amazon() {
     let basic = r#"Basic realm="https://HOST/",service="ecr.amazonaws.com""#;
-    let row = Row {
-        registry: "ECR",
-        transcribed: "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html",
-        login: me(),
-        answers: there("Basic bWU6czNjcmV0")
-            + &demand("GET /v2/", basic)
-            + &demand(MANIFEST, basic),
-    };
+    let source = "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html";
+    let row = basic_only("ECR", source, basic);
     check(
         &row,
         expect![[r#"
@@ -397,14 +397,7 @@ fn registries_of_ones_own() {
             GET /v2/team/app/manifests/1"#]],
     );
     let basic = r#"BASIC realm="Sonatype Nexus Repository Manager""#;
-    let row = Row {
-        registry: "Nexus",
-        transcribed: "https://github.com/sonatype/nexus-public/issues/921",
-        login: me(),
-        answers: there("Basic bWU6czNjcmV0")
-            + &demand("GET /v2/", basic)
-            + &demand(MANIFEST, basic),
-    };
+    let row = basic_only("Nexus", "https://github.com/sonatype/nexus-public/issues/921", basic);
     check(
         &row,
         expect![[r#"
