@@ -24,6 +24,7 @@ pub(crate) mod eb;
 pub(crate) mod engine_packages;
 pub(crate) mod getent;
 pub(crate) mod git;
+pub(crate) mod ip;
 pub(crate) mod mmdebstrap;
 pub(crate) mod npm;
 pub(crate) mod os_packages;

@@ -3,6 +3,8 @@
 //! Every step looks first, so a second run changes nothing. Without an init system the engine is
 //! started as a process of its own session, which outlives us.
 
+pub(super) mod killed_engine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -237,7 +239,7 @@ pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
             return Ok(true);
         }
         let log = PathBuf::from("/var/log/dockerd.log");
-        weigh_containers(ctx);
+        prepare_machine(ctx)?;
         ctx::detach(cmd, ctx.log_file(&log)?)?;
         ctx.say(format_args!("its log is {}", log.display()));
     }
@@ -247,12 +249,19 @@ pub(crate) fn start_engine(ctx: &Ctx) -> Result<bool> {
     Ok(true)
 }
 
+/// What an engine that we start finds here.
+pub(super) fn prepare_machine(ctx: &Ctx) -> Result<()> {
+    killed_engine::remove(ctx)?;
+    weigh_containers(ctx);
+    Ok(())
+}
+
 /// Makes all containers together count as eight processes when the kernel shares out processors.
 ///
 /// An init system gives each service its share. Without one, and with the first version of control
 /// groups, all containers together count as one process, so that builds take ten times as long
 /// beside some busy programs. Where it is not allowed, everything works all the same.
-pub(super) fn weigh_containers(ctx: &Ctx) {
+fn weigh_containers(ctx: &Ctx) {
     const GROUPS: &str = "/sys/fs/cgroup/cpu";
     let weight = 8 * 1024;
     if Path::new(GROUPS).join("cpu.shares").exists() && !ctx.dry_run {

@@ -343,3 +343,51 @@ fn tls_with_a_certificate_of_its_own_leads_to_the_engine() {
     project.variable("DOCKER_CERT_PATH", &directory.display().to_string());
     project.xtask(&["image", "build"]).succeeds().prints("built   app");
 }
+
+// --- what a killed engine leaves ------------------------------------------------------------
+
+/// In a network and directories of its own: an interface on Docker's bridge whose container died
+/// with its engine, the directory of such an engine, and `setup`. Prints what is left afterwards.
+const AFTER_A_KILLED_ENGINE: &str = r#"
+set -eu
+for directory in /run /var/lib/docker /var/log; do mount -t tmpfs tmpfs $directory; done
+ip link add docker0 type bridge
+ip link add vethdead type veth peer name peer
+ip link set vethdead master docker0
+ip link add br-26bf7f5f6086 type bridge
+dead=$TMPDIR/stevedore-ci-dead
+mkdir -p "$dead/mounted data"
+mount -t tmpfs tmpfs "$dead/mounted data"
+touch $dead/dockerd.log
+# Without a network they cannot be installed.
+for client in eb aws; do install -D /bin/true $TMPDIR/clients/$client; done
+trap 'kill $(cat /run/docker.pid)' EXIT
+PATH=$TMPDIR/clients:$PATH "$1" setup --yes
+ip -br link
+"#;
+
+#[test]
+fn what_a_killed_engine_left_is_removed_before_the_next_one_starts() {
+    engine!();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let project = served();
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh", "-c", AFTER_A_KILLED_ENGINE, "sh"])
+        .arg(env!("CARGO_BIN_EXE_xtask"))
+        .env_remove("DOCKER_HOST")
+        .env("TMPDIR", project.scratch())
+        .current_dir(project.root())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let says = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{out}\n{says}");
+    assert!(says.contains("removing 2 network interfaces, which a killed engine left"), "{says}");
+    assert!(out.contains("docker0"), "{out}");
+    for left in ["vethdead", "peer", "br-26bf7f5f6086"] {
+        assert!(!out.contains(left), "{left}: {out}");
+    }
+    assert!(!project.scratch().join("stevedore-ci-dead").exists(), "{says}");
+}

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::commands::{doctor, setup};
+use crate::commands::doctor;
+use crate::commands::setup::{self, killed_engine};
 use crate::ctx::{self, Ctx};
 use crate::exit;
 use crate::tools::docker;
@@ -42,7 +43,7 @@ impl OwnEngine {
             return Ok(None);
         }
         let directory = tempfile::Builder::new()
-            .prefix("stevedore-ci-")
+            .prefix(killed_engine::OWN_ENGINE)
             .tempdir()
             .context("can't create a directory for the engine")?;
         let (data, run) = (directory.path().join("data"), directory.path().join("run"));
@@ -64,7 +65,7 @@ impl OwnEngine {
         cmd: xshell::Cmd<'_>,
         wait: impl FnOnce() -> Result<()>,
     ) -> Result<OwnEngine> {
-        setup::weigh_containers(ctx);
+        setup::prepare_machine(ctx)?;
         let log = ctx.log_file(&directory.path().join("dockerd.log"))?;
         let process = ctx::beside(cmd, log)?;
         let engine = OwnEngine { directory, process };
@@ -90,7 +91,8 @@ impl OwnEngine {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        // What the engine left mounted or unreadable is not worth a failed run.
+        killed_engine::unmount_below(self.directory.path());
+        // What the engine left unreadable is not worth a failed run.
         let _ = self.directory.close();
         Ok(())
     }

@@ -15,6 +15,7 @@ use xshell::Cmd;
 use crate::cli::Store;
 use crate::commands::ci::OwnEngine;
 use crate::commands::image::identity;
+use crate::commands::setup::killed_engine;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
 use crate::tools::{docker, docker_engine};
@@ -42,7 +43,7 @@ impl SecondEngine {
             Store::Other => !identity::is_in_containerd(ctx)?,
         };
         let directory = tempfile::Builder::new()
-            .prefix("stevedore-second-")
+            .prefix(killed_engine::SECOND_ENGINE)
             .tempdir()
             .context("can't create a directory for the engine")?;
         remove_networks(ctx)?;
