@@ -8,13 +8,17 @@ use crate::release::version::{self, Wanted};
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
-X.Y.0 is made from the head of main and begins the branch release-vX.Y; X.Y.Z from the head of that
-branch. What is checked out, changed or staged is neither used nor touched; only `patch` means the
-release branch that is checked out, where one is. The gates run on the images themselves. All that
-is known of them goes into releases/VERSION.json, in a commit that only the tag vVERSION names.
-Whatever ends it, the same command finishes it.")]
+X.Y.0 is made from the head of the default branch and begins the branch release-vX.Y; X.Y.Z is made
+from the head of that branch. The default branch is that of the remote repository, or the one named
+in environments/prod/environment.toml: [release] branch = \"NAME\". X.Y.Z-rc.N is a prerelease: it
+is made from where X.Y.Z will be made from, begins no branch, and goes to environments with
+`prereleases = true` below [beanstalk]. What is checked out, changed or staged is neither used nor
+touched; only `patch` means the release branch that is checked out, where one is. The gates run on
+the images themselves. All that is known of them goes into releases/VERSION.json, in a commit that
+only the tag vVERSION names. Whatever ends it, the same command finishes it.")]
 pub(crate) struct Release {
-    /// The version, or which part of the newest one is counted up: major, minor, patch
+    /// The version, such as 1.2.0 or 1.3.0-rc.1, or which part of the newest release is counted
+    /// up: major, minor, patch
     #[arg(value_name = "VERSION", value_parser = version::parse_wanted)]
     pub(crate) version: Option<Wanted>,
     /// Take back what a release made here, as long as it is not published

@@ -61,6 +61,11 @@ impl cli::Deploy {
         };
         let bundle = bundle::make(ctx, &version, name, &artifact(ctx, name))?;
         check_published(&repository, &version)?;
+        anyhow::ensure!(
+            bundle.target.prereleases || !release::version::is_prerelease(&version),
+            "{version} is a prerelease, and {name} takes none; deploy a release, or release with \
+             `prereleases = true` below [beanstalk] in environments/{name}/environment.toml"
+        );
         if let (Some(from), Some(proven)) = (&self.from, &proven) {
             anyhow::ensure!(
                 proven.images == bundle.images,

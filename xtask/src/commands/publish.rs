@@ -14,7 +14,7 @@ use semver::Version;
 
 use super::doctor;
 use super::release::repository::{self, Repository};
-use super::release::{self, short};
+use super::release::{self, git_problems, short};
 use super::releases;
 use crate::cli;
 use crate::ctx::Ctx;
@@ -27,6 +27,7 @@ pub(crate) mod claim;
 pub(crate) mod images;
 mod moving;
 pub(crate) mod references;
+mod refusal;
 
 use images::{Shelf, There};
 
@@ -139,6 +140,8 @@ fn plan<'c>(ctx: &'c Ctx, repository: &Repository, version: &Version) -> Result<
         }));
     };
     let record = releases::load(ctx, version)?;
+    problems.extend(git_problems::in_the_way(repository, version));
+    problems.extend(git_problems::push_urls(ctx, repository)?);
     problems.extend(release::commit_problems(ctx, &repository.places, here, &record)?);
     let references = match repository.remote.as_ref().map(|remote| &remote.references) {
         None => {
@@ -188,6 +191,8 @@ fn changes(
     let branch = format!("refs/heads/{}", record.branch);
     let commit = &record.commit;
     match there.get(&branch).map(|it| it.object.clone()) {
+        // Its commit may never become a release.
+        _ if version::is_prerelease(&record.version) => {}
         Some(head) if head == *commit => {}
         Some(head) if repository::is_ancestor(ctx, &head, commit)? == Some(true) => {
             changes.push(Change { source: commit.clone(), name: branch, expected: head });
@@ -246,9 +251,11 @@ fn missing(
                 }
             }
             There::Other(found) => problems.push(format!(
-                "the registry has another {}: its configuration is {found}; nobody may move it, \
-                 so release the next version",
-                shelf.name(record, image)
+                "the registry has another {}: its configuration is {found}; a published name never \
+                 moves, so take this release back with `cargo xtask release --abort {}`, and {}",
+                shelf.name(record, image),
+                record.version,
+                release::taken::use_next(&record.version)
             )),
             There::Nothing => match images::here(ctx, record, image)? {
                 Some(id) => missing.push((image.clone(), id)),

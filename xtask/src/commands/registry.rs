@@ -57,22 +57,30 @@ struct Patience {
     connect_seconds: u32,
     answer_seconds: u32,
     stall_seconds: u32,
-    /// Before the second and the third try.
-    pauses: [Duration; 2],
+    /// Before each further try.
+    pauses: &'static [Duration],
 }
 
 const PATIENCE: Patience = Patience {
     connect_seconds: 10,
     answer_seconds: 20,
     stall_seconds: 30,
-    pauses: [Duration::from_millis(500), Duration::from_secs(2)],
+    pauses: &[Duration::from_millis(500), Duration::from_secs(2)],
 };
+/// For what can do without an answer.
+const AT_ONCE: Patience =
+    Patience { connect_seconds: 3, answer_seconds: 5, stall_seconds: 5, pauses: &[] };
 
 /// Finds the registry of `HOST[:PORT][/PATH]`; fails where none answers or lets us in.
 ///
 /// As with docker, a host that the engine takes for insecure may have any certificate, or none.
 pub(crate) fn open<'c>(ctx: &'c Ctx, repository: &str) -> Result<Registry<'c>> {
     open_within(ctx, repository, PATIENCE)
+}
+
+/// The same for a caller that can do without: one try, and a short wait.
+pub(crate) fn open_at_once<'c>(ctx: &'c Ctx, repository: &str) -> Result<Registry<'c>> {
+    open_within(ctx, repository, AT_ONCE)
 }
 
 fn open_within<'c>(ctx: &'c Ctx, repository: &str, patience: Patience) -> Result<Registry<'c>> {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use semver::Version;
 
+use super::release::default_branch;
 use super::release::repository::{self, Repository};
 use super::{doctor, releases, setup};
 use crate::cli;
@@ -71,14 +72,12 @@ impl Play {
             !repository.has_tag(version),
             exit::usage(format!("{version} is released; rehearse what is to be released next"))
         );
-        let branch = version::branch(version);
-        let commit = match version.patch {
-            0 => repository.main().map(|(_, head)| head.to_owned()),
-            _ => repository.branch(&branch).map(str::to_owned),
+        let branch = match version.patch {
+            0 => default_branch::find(ctx, &repository)?.map_err(anyhow::Error::msg)?,
+            _ => version::branch(version),
         };
-        let commit = commit.with_context(|| match version.patch {
-            0 => "there is no branch main; `git branch main` makes it".to_owned(),
-            _ => format!("there is no branch {branch}, which {version} would be released from"),
+        let commit = repository.branch(&branch).map(str::to_owned).with_context(|| {
+            format!("there is no branch {branch}, which {version} would be released from")
         })?;
         let before: Vec<Version> =
             releases::versions(ctx)?.into_iter().filter(|it| it < version).collect();

@@ -26,11 +26,15 @@ mod abort;
 mod begun;
 mod collect;
 pub(crate) mod commit;
+mod contents;
 mod decide;
+pub(crate) mod default_branch;
+pub(crate) mod git_problems;
 mod make;
 mod old_assets;
 pub(crate) mod repository;
 pub(crate) mod schema;
+pub(crate) mod taken;
 mod verify;
 
 use decide::Decided;
@@ -70,6 +74,10 @@ fn release(ctx: &Ctx, wanted: &Wanted) -> Result<()> {
     let tree =
         repository::check_out(ctx, &repository.places, &decision.commit, repository::RELEASE)?;
     let tried = try_out(ctx, &repository, &decision, &tree.ctx, problems)?;
+    let lost = taken::problems(ctx, version, &tried)?;
+    if !lost.is_empty() {
+        return Err(exit::problems(&format!("{version} can't be released"), &lost));
+    }
     make::make(ctx, &repository, &decision, &tree.ctx, &tried)?;
     if ctx.dry_run {
         return Ok(());

@@ -98,7 +98,7 @@ pub(crate) fn load(ctx: &Ctx, version: &Version) -> Result<Record> {
     let tag = version::tag(version);
     let problem = match tags.get(version) {
         None => format!("there is no release {version}"),
-        Some(false) => format!("the tag {tag} is no annotated one, so it is no release"),
+        Some(false) => format!("the tag {tag} is lightweight, so it is not a release"),
         Some(true) => match read_all(ctx, std::slice::from_ref(version))?.pop() {
             Some(Held::Record(record)) => return Ok(*record),
             Some(Held::Damaged(problem)) => return Err(problem),

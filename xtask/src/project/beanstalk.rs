@@ -19,6 +19,7 @@ pub(crate) struct Beanstalk {
     pub(crate) platform_branch: PlatformBranch,
     pub(crate) policy: Policy,
     pub(crate) health_path: Option<String>,
+    pub(crate) prereleases: bool,
 }
 
 /// The same with every default filled in.
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) platform_branch: PlatformBranch,
     pub(crate) policy: Policy,
     pub(crate) health_path: String,
+    /// Whether prereleases are deployed there.
+    pub(crate) prereleases: bool,
 }
 
 /// A platform branch that runs several containers.
@@ -116,6 +119,7 @@ impl Beanstalk {
             platform_branch: self.platform_branch,
             policy: self.policy,
             health_path: own(&self.health_path, "/".to_owned()),
+            prereleases: self.prereleases,
         };
         check_environment(&target.environment)?;
         Ok(target)
@@ -166,6 +170,7 @@ mod tests {
             platform_branch: PlatformBranch::Docker,
             policy: Policy::Immutable,
             health_path: "/".into(),
+            prereleases: false,
         };
         assert_eq!(read("").unwrap(), expected);
         assert_eq!(expected.platform_branch.to_string().split(' ').next(), Some("Docker"));

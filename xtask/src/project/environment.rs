@@ -18,6 +18,7 @@ use super::parity::Parity;
 pub(crate) struct Environment {
     pub(crate) images: Images,
     pub(crate) registry: Registry,
+    pub(crate) release: Release,
     /// Name of a published port -> port of 127.0.0.1. Compose sees `http` as
     /// `STEVEDORE_PORT_HTTP`.
     pub(crate) ports: BTreeMap<String, u16>,
@@ -59,6 +60,15 @@ pub(crate) struct Images {
 pub(crate) struct Registry {
     /// Host, port and path under which the images lie, such as `registry.example.com/team`.
     pub(crate) repository: Option<String>,
+}
+
+/// Where releases come from. Only that of the environment that ships counts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Release {
+    /// The branch that `X.Y.0` is released from; the remote repository's default branch when
+    /// absent.
+    pub(crate) branch: Option<String>,
 }
 
 /// The host engine's differences: what replaces the stack's services where there is no Docker.
@@ -103,6 +113,9 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
     if let Some(repository) = &environment.registry.repository {
         check_repository(repository)?;
     }
+    if let Some(branch) = &environment.release.branch {
+        check_branch(branch)?;
+    }
     environment.parity.check()?;
     environment.beanstalk.check()?;
     let gates = &environment.gates;
@@ -125,6 +138,30 @@ pub(crate) fn parse(text: &str) -> Result<Environment> {
         anyhow::ensure!(super::dotenv::is_name(name), "{name:?} is not a variable name");
     }
     Ok(environment)
+}
+
+/// Git's rules for the name of a branch (git-check-ref-format), as far as people need them.
+fn check_branch(name: &str) -> Result<()> {
+    let inner = |c: char| c.is_alphanumeric() || "._-/+#".contains(c);
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.ends_with(".lock")
+            && !part.ends_with('.')
+    };
+    anyhow::ensure!(
+        name.chars().all(inner)
+            && !name.starts_with('-')
+            && !name.contains("..")
+            && name.split('/').all(part),
+        "[release] branch {name:?} is not the name of a branch such as main"
+    );
+    anyhow::ensure!(
+        !crate::release::version::is_branch(name),
+        "[release] branch {name:?} is where fixes of one release are made; name the branch that new \
+         releases come from, such as main"
+    );
+    Ok(())
 }
 
 /// Docker's rule for the part of an image reference before the image: a host that can be told from

@@ -1,12 +1,13 @@
 //! Versions of releases: which may follow which, and the names that git and docker know them by.
 //!
-//! A release is X.Y.Z and nothing more. `X.Y.0` comes from the main branch, `X.Y.Z` from the branch
-//! of `X.Y`. A candidate with a version of its own would be tested under one name and shipped under
-//! another, and Docker has no tag with a `+`.
+//! A release is X.Y.Z. `X.Y.0` comes from the default branch, `X.Y.Z` from the branch of `X.Y`. A
+//! prerelease, X.Y.Z-rc.N, comes from where X.Y.Z will come from; QA tests it, and X.Y.Z of the
+//! same commit has the same images. No release follows a prerelease: production has never run it.
+//! Build metadata (`+`) is refused, since Docker has no tag with it.
 
 use std::collections::BTreeMap;
 
-use semver::Version;
+use semver::{Prerelease, Version};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +18,47 @@ pub(crate) enum Wanted {
     Patch,
 }
 
-/// `1.2.3` or `v1.2.3`.
+/// `1.2.3`, `1.2.3-rc.1`, each also with a `v` before it.
 pub(crate) fn parse(text: &str) -> Result<Version, String> {
     let bare = text.strip_prefix('v').unwrap_or(text);
     let wrong = |why: &dyn std::fmt::Display| {
-        format!("{text:?} is no version of a release ({why}); releases are X.Y.Z, such as 1.2.3")
+        format!(
+            "{text:?} is not a version of a release ({why}); releases are X.Y.Z, such as 1.2.3, and \
+             prereleases X.Y.Z-rc.N"
+        )
     };
     let version = Version::parse(bare).map_err(|error| wrong(&error))?;
-    match version.pre.is_empty() && version.build.is_empty() {
-        true => Ok(version),
-        false => Err(wrong(&"what follows the three numbers is not supported")),
+    if !version.build.is_empty() {
+        return Err(wrong(&"a `+` and what follows it is not supported"));
     }
+    if !version.pre.is_empty() && stage(&version).is_none() {
+        return Err(wrong(&"what follows the three numbers is not a word, a dot and a number"));
+    }
+    Ok(version)
+}
+
+/// Word and number of a prerelease: `rc` and 1 of 1.2.3-rc.1. `None` for a release.
+fn stage(version: &Version) -> Option<(&str, u64)> {
+    let (word, number) = version.pre.as_str().split_once('.')?;
+    let is_word = word.chars().all(|it| it.is_ascii_lowercase()) && !word.is_empty();
+    let number = number.parse().ok().filter(|number| *number > 0)?;
+    is_word.then_some((word, number))
+}
+
+/// The prerelease that follows a prerelease.
+pub(crate) fn next_stage(version: &Version) -> Option<Version> {
+    let (word, number) = stage(version)?;
+    let pre = Prerelease::new(&format!("{word}.{}", number + 1)).ok()?;
+    Some(Version { pre, ..final_of(version) })
+}
+
+pub(crate) fn is_prerelease(version: &Version) -> bool {
+    !version.pre.is_empty()
+}
+
+/// Without what makes it a prerelease.
+fn final_of(version: &Version) -> Version {
+    Version::new(version.major, version.minor, version.patch)
 }
 
 /// What stands behind `release`.
@@ -43,8 +74,8 @@ pub(crate) fn parse_wanted(text: &str) -> Result<Wanted, String> {
 /// The version that is meant, after those that there are. On a release branch a fix is one of that
 /// branch; elsewhere of the newest.
 pub(crate) fn choose(wanted: &Wanted, existing: &[Version], checked_out: Option<&str>) -> Version {
-    let newest = existing.iter().max().cloned().unwrap_or(Version::new(0, 0, 0));
-    let on_branch = existing.iter().filter(|it| Some(branch(it).as_str()) == checked_out).max();
+    let newest = finals(existing).max().cloned().unwrap_or(Version::new(0, 0, 0));
+    let on_branch = finals(existing).filter(|it| Some(branch(it).as_str()) == checked_out).max();
     match wanted {
         Wanted::Exactly(version) => version.clone(),
         Wanted::Major => Version::new(newest.major + 1, 0, 0),
@@ -60,43 +91,84 @@ pub(crate) fn choose(wanted: &Wanted, existing: &[Version], checked_out: Option<
 pub(crate) fn fits(wanted: &Wanted, version: &Version) -> bool {
     match wanted {
         Wanted::Exactly(exact) => exact == version,
+        _ if is_prerelease(version) => false,
         Wanted::Major => (version.minor, version.patch) == (0, 0),
         Wanted::Minor => version.minor > 0 && version.patch == 0,
         Wanted::Patch => version.patch > 0,
     }
 }
 
-/// The release that a version follows.
+/// The release that a version follows; never a prerelease.
 pub(crate) fn previous(version: &Version, existing: &[Version]) -> Option<Version> {
-    let before = existing.iter().filter(|other| *other < version);
+    let before = finals(existing).filter(|other| *other < version);
     match version.patch {
         0 => before.max().cloned(),
         _ => before.filter(|other| same_branch(other, version)).max().cloned(),
     }
 }
 
-/// Why a version may not follow those that there are; it is none of them.
+fn finals(versions: &[Version]) -> impl Iterator<Item = &Version> {
+    versions.iter().filter(|version| !is_prerelease(version))
+}
+
+/// Why a version may not follow those that there are; it is not one of them.
 pub(crate) fn problem(version: &Version, existing: &[Version]) -> Option<String> {
-    let next = |candidates: &[Version]| -> String {
-        let names: Vec<String> =
-            candidates.iter().map(|it| format!("`cargo xtask release {it}`")).collect();
-        names.join(" or ")
-    };
-    if version.patch > 0 {
-        let newest = existing.iter().filter(|other| same_branch(other, version)).max();
-        let Some(newest) = newest else {
-            let first = Version::new(version.major, version.minor, 0);
-            return Some(format!("there is no {first} that {version} could fix"));
-        };
-        let wanted = Version::new(newest.major, newest.minor, newest.patch + 1);
-        return (wanted != *version)
-            .then(|| format!("{version} does not follow {newest}; that is {}", next(&[wanted])));
+    let target = final_of(version);
+    if !is_prerelease(version) {
+        return final_problem(version, version, existing);
     }
-    let newest = existing.iter().max()?;
-    let wanted =
-        [Version::new(newest.major, newest.minor + 1, 0), Version::new(newest.major + 1, 0, 0)];
-    (!wanted.contains(version))
-        .then(|| format!("{version} does not follow {newest}; that is {}", next(&wanted)))
+    if existing.contains(&target) {
+        return Some(format!("{target} is released, so {version} comes too late"));
+    }
+    final_problem(version, &target, existing).or_else(|| stage_problem(version, &target, existing))
+}
+
+/// The number of a prerelease follows that of the one before, or begins with 1.
+fn stage_problem(version: &Version, target: &Version, existing: &[Version]) -> Option<String> {
+    let (word, number) = stage(version)?;
+    let of_it = existing.iter().filter(|it| is_prerelease(it) && final_of(it) == *target);
+    let newest = of_it.max();
+    let last = newest.and_then(stage).filter(|(other, _)| *other == word);
+    let wanted = last.map_or(1, |(_, number)| number + 1);
+    if newest.is_some_and(|newest| newest > version && last.is_none()) {
+        return Some(format!("{version} is older than {}", newest?));
+    }
+    let right = format!("`cargo xtask release {target}-{word}.{wanted}`");
+    (number != wanted).then(|| match last.and(newest) {
+        Some(newest) => format!("{version} does not follow {newest}; that is {right}"),
+        None => format!("{version} would be the first {word} of {target}; that is {right}"),
+    })
+}
+
+/// The versions that may follow those that there are, on the branch of a version.
+pub(crate) fn next(version: &Version, existing: &[Version]) -> Vec<Version> {
+    if version.patch > 0 {
+        let newest = finals(existing).filter(|other| same_branch(other, version)).max();
+        let next = |it: &Version| Version::new(it.major, it.minor, it.patch + 1);
+        return newest.map(next).into_iter().collect();
+    }
+    let newest = finals(existing).max();
+    newest.map_or_else(Vec::new, |it| {
+        vec![Version::new(it.major, it.minor + 1, 0), Version::new(it.major + 1, 0, 0)]
+    })
+}
+
+/// Why the release `target` may not follow; `version` is it, or a prerelease of it.
+fn final_problem(version: &Version, target: &Version, existing: &[Version]) -> Option<String> {
+    let wanted = next(target, existing);
+    if target.patch > 0 && wanted.is_empty() {
+        let first = Version::new(target.major, target.minor, 0);
+        return Some(format!("there is no {first} that {version} could fix"));
+    }
+    let newest = match target.patch {
+        0 => finals(existing).max()?,
+        _ => finals(existing).filter(|other| same_branch(other, target)).max()?,
+    };
+    let stage = stage(version).map(|(word, _)| format!("-{word}.1")).unwrap_or_default();
+    let names = wanted.iter().map(|it| format!("`cargo xtask release {it}{stage}`"));
+    let names = names.collect::<Vec<_>>().join(" or ");
+    (!wanted.contains(target))
+        .then(|| format!("{version} does not follow {newest}; that is {names}"))
 }
 
 fn same_branch(one: &Version, other: &Version) -> bool {
@@ -106,6 +178,19 @@ fn same_branch(one: &Version, other: &Version) -> bool {
 /// The branch on which fixes of a version continue.
 pub(crate) fn branch(version: &Version) -> String {
     format!("release-v{}.{}", version.major, version.minor)
+}
+
+/// Whether a version, once released, has a branch on which fixes continue.
+pub(crate) fn begins_branch(version: &Version) -> bool {
+    version.patch == 0 && !is_prerelease(version)
+}
+
+/// Whether a branch has the name of one on which fixes continue.
+pub(crate) fn is_branch(name: &str) -> bool {
+    let numbers = name.strip_prefix("release-v").and_then(|it| it.split_once('.'));
+    numbers.is_some_and(|(major, minor)| {
+        [major, minor].iter().all(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()))
+    })
 }
 
 pub(crate) fn tag(version: &Version) -> String {
@@ -123,7 +208,8 @@ pub(crate) fn of_image_tag(tag: &str) -> Option<Version> {
     parse(tag).ok().filter(|version| version.to_string() == tag)
 }
 
-/// The references whose tag is one of the newest versions of their repository.
+/// The references whose tag is one of the newest releases of their repository, or a prerelease that
+/// is newer than all of them.
 pub(crate) fn newest<'r>(references: &[&'r str], count: usize) -> Vec<&'r str> {
     let mut repositories: BTreeMap<&str, Vec<(Version, &'r str)>> = BTreeMap::new();
     for &reference in references {
@@ -136,115 +222,18 @@ pub(crate) fn newest<'r>(references: &[&'r str], count: usize) -> Vec<&'r str> {
     let mut newest = Vec::new();
     for mut versions in repositories.into_values() {
         versions.sort_by(|one, other| other.0.cmp(&one.0));
-        newest.extend(versions.into_iter().take(count).map(|(_, reference)| reference));
+        let mut releases = 0;
+        newest.extend(versions.into_iter().filter_map(|(version, reference)| {
+            releases += usize::from(!is_prerelease(&version));
+            let is_kept = match is_prerelease(&version) {
+                true => releases == 0,
+                false => releases <= count,
+            };
+            is_kept.then_some(reference)
+        }));
     }
     newest
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
-
-    fn check(wanted: &str, existing: &[&str], expected: Expect) {
-        let existing: Vec<Version> = existing.iter().map(|it| parse(it).unwrap()).collect();
-        let text = match parse_wanted(wanted) {
-            Err(problem) => problem,
-            Ok(wanted) => {
-                let version = choose(&wanted, &existing, Some("release-v1.0"));
-                let previous = previous(&version, &existing).map(|it| it.to_string());
-                let problem = problem(&version, &existing).unwrap_or_default();
-                format!("{version} after {} {problem}", previous.unwrap_or("nothing".into()))
-            }
-        };
-        expected.assert_eq(text.trim_end());
-    }
-
-    #[test]
-    fn the_first_release_is_any_x_y_0() {
-        check("0.7.0", &[], expect!["0.7.0 after nothing"]);
-        check("minor", &[], expect!["0.1.0 after nothing"]);
-        check("major", &[], expect!["1.0.0 after nothing"]);
-        check("patch", &[], expect!["0.0.1 after nothing there is no 0.0.0 that 0.0.1 could fix"]);
-    }
-
-    #[test]
-    fn a_release_follows_the_newest_and_a_fix_follows_its_branch() {
-        let existing = ["1.0.0", "1.0.1", "1.1.0"];
-        check("patch", &existing, expect!["1.0.2 after 1.0.1"]);
-        check("patch", &["0.9.0", "1.1.0"], expect!["1.1.1 after 1.1.0"]);
-        check("minor", &existing, expect!["1.2.0 after 1.1.0"]);
-        check("major", &existing, expect!["2.0.0 after 1.1.0"]);
-        check("1.0.2", &existing, expect!["1.0.2 after 1.0.1"]);
-        check(
-            "1.0.4",
-            &existing,
-            expect![
-                "1.0.4 after 1.0.1 1.0.4 does not follow 1.0.1; that is `cargo xtask release 1.0.2`"
-            ],
-        );
-        check(
-            "1.4.0",
-            &existing,
-            expect![
-                "1.4.0 after 1.1.0 1.4.0 does not follow 1.1.0; that is `cargo xtask release 1.2.0` or `cargo xtask release 2.0.0`"
-            ],
-        );
-        check(
-            "0.9.0",
-            &existing,
-            expect![
-                "0.9.0 after nothing 0.9.0 does not follow 1.1.0; that is `cargo xtask release 1.2.0` or `cargo xtask release 2.0.0`"
-            ],
-        );
-        check(
-            "3.1.1",
-            &existing,
-            expect!["3.1.1 after nothing there is no 3.1.0 that 3.1.1 could fix"],
-        );
-    }
-
-    #[test]
-    fn a_name_that_is_no_version_is_refused() {
-        for (text, expected) in [
-            (
-                "",
-                expect![[
-                    r#""" is no version of a release (empty string, expected a semver version); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-            (
-                "1.2",
-                expect![[
-                    r#""1.2" is no version of a release (unexpected end of input while parsing minor version number); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-            (
-                "01.2.3",
-                expect![[
-                    r#""01.2.3" is no version of a release (invalid leading zero in major version number); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-            (
-                "1.2.3+build",
-                expect![[
-                    r#""1.2.3+build" is no version of a release (what follows the three numbers is not supported); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-            (
-                "1.2.3-rc.1",
-                expect![[
-                    r#""1.2.3-rc.1" is no version of a release (what follows the three numbers is not supported); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-            (
-                "1.2.3\nX",
-                expect![[
-                    r#""1.2.3\nX" is no version of a release (unexpected character '\n' after patch version number); releases are X.Y.Z, such as 1.2.3"#
-                ]],
-            ),
-        ] {
-            check(text, &[], expected);
-        }
-    }
-}
+mod tests;

@@ -7,8 +7,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
-/// Variables by which a hook, or the caller's shell, would lead git to another repository.
-const STEERING: [&str; 13] = [
+mod contents;
+mod remote;
+
+pub(crate) use contents::*;
+pub(crate) use remote::*;
+
+/// Variables by which a hook, or the caller's shell, would lead git to a different repository.
+/// Those that add settings (`GIT_CONFIG_COUNT`, `GIT_CONFIG_PARAMETERS`) stay: CI jobs give
+/// identity and access that way.
+const STEERING: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -16,8 +24,6 @@ const STEERING: [&str; 13] = [
     "GIT_OBJECT_DIRECTORY",
     "GIT_NAMESPACE",
     "GIT_PREFIX",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_SHALLOW_FILE",
     "GIT_GRAFT_FILE",
@@ -45,6 +51,9 @@ fn exact(sh: &Shell) -> Cmd<'_> {
     alone(sh)
         .args(["-c", "core.autocrlf=false", "-c", "core.eol=lf"])
         .args(["-c", "core.attributesFile=/dev/null", "-c", "core.symlinks=true"])
+        // What Git LFS would get comes from where the release finds it.
+        .args(["-c", "filter.lfs.smudge=", "-c", "filter.lfs.process="])
+        .args(["-c", "filter.lfs.required=false"])
         .env("GIT_ATTR_NOSYSTEM", "1")
 }
 
@@ -107,11 +116,6 @@ pub(crate) fn references(sh: &Shell) -> Cmd<'_> {
     ])
 }
 
-/// Every branch and tag of a remote repository.
-pub(crate) fn remote_references<'s>(sh: &'s Shell, remote: &str) -> Cmd<'s> {
-    git(sh).args(["ls-remote", "--heads", "--tags", "--", remote])
-}
-
 /// Name of a reference -> what it names.
 pub(crate) type References = BTreeMap<String, Reference>;
 
@@ -131,12 +135,15 @@ impl Reference {
 }
 
 /// Reads `OBJECT NAME [TARGET]` lines, and those of `ls-remote`: `OBJECT<tab>NAME`, in which
-/// `NAME^{}` is the target.
+/// `NAME^{}` is the target. What is not below `refs/` is left out.
 pub(crate) fn parse_references(stdout: &str) -> References {
     let mut references = References::new();
     for line in stdout.lines() {
         let mut words = line.split_whitespace();
         let (Some(object), Some(name)) = (words.next(), words.next()) else { continue };
+        if object == "ref:" || !name.starts_with("refs/") {
+            continue;
+        }
         if let Some(tag) = name.strip_suffix("^{}") {
             if let Some(reference) = references.get_mut(tag) {
                 reference.target = Some(object.to_owned());
@@ -154,13 +161,22 @@ pub(crate) fn checked_out(sh: &Shell) -> Cmd<'_> {
     git(sh).args(["symbolic-ref", "--quiet", "--short", "HEAD"])
 }
 
-pub(crate) fn remotes(sh: &Shell) -> Cmd<'_> {
-    git(sh).arg("remote")
+/// `true` where git signs every annotated tag.
+pub(crate) fn signs_tags(sh: &Shell) -> Cmd<'_> {
+    git(sh).args(["config", "--type=bool", "--get", "tag.gpgSign"])
 }
 
-/// The remote repository that a branch belongs to; fails where none is set.
-pub(crate) fn remote_of<'s>(sh: &'s Shell, branch: &str) -> Cmd<'s> {
-    git(sh).args(["config", "--get", &format!("branch.{branch}.remote")])
+/// Signs a commit that is kept in `objects` only, as tags are signed.
+pub(crate) fn try_to_sign<'s>(
+    sh: &'s Shell,
+    commit: &str,
+    places: &Places,
+    objects: &Path,
+) -> Cmd<'s> {
+    git(sh)
+        .args(["commit-tree", "-S", "-m", "can this be signed?", &format!("{commit}^{{tree}}")])
+        .env("GIT_OBJECT_DIRECTORY", objects)
+        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("{}/objects", places.common))
 }
 
 /// Who commits: `NAME <EMAIL> SECONDS ZONE`; fails where git is not told.
@@ -322,32 +338,6 @@ pub(crate) fn annotate<'s>(
     signed(git(sh).args(["tag", "--annotate", "--cleanup=verbatim", "--file"]), by)
         .arg(message)
         .args([tag, commit])
-}
-
-/// Changes references of a remote repository, all of them or none. Each is `SOURCE:NAME`, without a
-/// source to remove it, and with what it must be there now: nothing when that is empty.
-pub(crate) fn push<'s>(sh: &'s Shell, remote: &str, changes: &[Change]) -> Cmd<'s> {
-    let leases = changes.iter().map(|it| format!("--force-with-lease={}:{}", it.name, it.expected));
-    let refspecs = changes.iter().map(|it| format!("{}:{}", it.source, it.name));
-    git(sh).args(["push", "--atomic", "--no-follow-tags"]).args(leases).arg(remote).args(refspecs)
-}
-
-/// One change of [`push`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// An object, or empty to remove the reference.
-    pub(crate) source: String,
-    /// Such as `refs/heads/main`.
-    pub(crate) name: String,
-    /// The object that it names there now; empty when it is not there.
-    pub(crate) expected: String,
-}
-
-/// Gets one commit of a remote repository, without a trace but its objects.
-pub(crate) fn fetch_object<'s>(sh: &'s Shell, remote: &str, reference: &str) -> Cmd<'s> {
-    git(sh)
-        .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"])
-        .args([remote, reference])
 }
 
 /// Who made a commit, and when.

@@ -147,9 +147,14 @@ fn what_succeeded_in_qa_goes_to_prod_and_comes_back_only_as_far_as_the_data_allo
 
     // One that nobody marked: no way back, by neither command.
     ward.shop.project.file("app/migrations/4_drop.sql", "DROP TABLE walks;\n");
+    // It was tried in qa under a name that prod refuses.
+    ward.ship("1.3.0-rc.1", "four");
+    to_qa("1.3.0-rc.1").succeeds();
+    assert_eq!(ward.page("qa"), "200 1.3.0-rc.1 first four");
+    promote().exits(1).says("1.3.0-rc.1 is a prerelease, and prod takes none");
     ward.ship("1.3.0", "four");
-    to_qa("1.3.0").succeeds();
-    promote().succeeds();
+    assert_eq!(ward.shop.config("1.3.0", "app"), ward.shop.config("1.3.0-rc.1", "app"));
+    ward.deploy("1.3.0").succeeds();
     let words = "the migration 4_drop.sql came with 1.3.0, and 1.2.0 does not know it; it is not";
     ward.rollback().exits(1).says("prod can't go back to 1.1.0");
     ward.deploy("1.2.0").exits(1).says("1.2.0 can't be deployed to prod").says(words);

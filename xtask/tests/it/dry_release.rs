@@ -71,7 +71,9 @@ fn plain(shop: &Shop, command: &str) -> String {
             '<' => depth += 1,
             '>' if depth > 0 => {
                 depth -= 1;
-                text.push('…');
+                if depth == 0 {
+                    text.push('…');
+                }
             }
             _ if depth > 0 => {}
             sign => text.push(sign),

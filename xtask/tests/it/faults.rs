@@ -158,7 +158,7 @@ fn a_version_that_names_another_image_in_the_registry_is_never_published() {
     docker(&["image", "tag", &other, &app]);
     docker(&["image", "push", "--quiet", &app]);
     docker(&["image", "rm", &app]);
-    market.fails(1, &format!("/app:1.0.0: its configuration is {other}; nobody may move it"));
+    market.fails(1, &format!("/app:1.0.0: its configuration is {other}; a published name"));
     market.forget();
     // Somebody moves the name when it has just been pushed.
     market.shop.project.fake(
@@ -382,11 +382,14 @@ fn a_project_below_the_top_of_its_repository_is_released_like_any_other() {
 #[test]
 fn a_tag_that_is_no_release_is_never_published_nor_released_over() {
     let shop = Shop::new("127.0.0.1:1");
-    let no_release = ["is no annotated one, so it is no release", "holds no releases/1.0.0.json"];
-    for (tag, text) in [(vec!["tag"], no_release[0]), (vec!["tag", "-a", "-m", "x"], no_release[1])]
-    {
+    let lightweight = "tag v1.0.0 is lightweight; releases need an annotated tag";
+    let foreign = "the tag v1.0.0 exists already, and is not a release";
+    let annotated = vec!["tag", "-a", "-m", "x"];
+    for (tag, text, exists) in [
+        (vec!["tag"], "is lightweight, so it is not a release", lightweight),
+        (annotated, "holds no releases/1.0.0.json", foreign),
+    ] {
         shop.git(&[tag, vec!["v1.0.0"]].concat());
-        let exists = "the tag v1.0.0 exists already, and is not a release";
         shop.release("1.0.0").exits(1).says(exists);
         refused(&shop, shop.publish("1.0.0"), 2, text);
         shop.verify("1.0.0").exits(2).says(text);

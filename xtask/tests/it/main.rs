@@ -57,6 +57,8 @@ mod recipe;
 mod registry;
 mod rehearse;
 mod release;
+mod release_contents;
+mod release_repositories;
 mod releases;
 mod rollback_facts;
 mod schema_gate;

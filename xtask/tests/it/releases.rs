@@ -188,18 +188,18 @@ fn other_tags_are_no_releases() {
     let answer = project.xtask(&["releases"]).succeeds();
     assert_eq!(answer.stdout.lines().count(), 1, "{}", answer.stdout);
     expect![[r#"
-        not of `cargo xtask release`, since they hold no record: v0.1.0
+        not of `cargo xtask release`, since they hold no record: v1.2.0-rc.1, v0.1.0
     "#]]
     .assert_eq(&answer.stderr);
     let refused = |version| project.xtask(&["diff", "1.0.0", version]).exits(2).stderr;
     expect![[r#"
-        error: the tag v1.1.0 is no annotated one, so it is no release; known: 1.0.0, 0.1.0; `git fetch --tags` gets those of others
+        error: the tag v1.1.0 is lightweight, so it is not a release; known: 1.2.0-rc.1, 1.0.0, 0.1.0; `git fetch --tags` gets those of others
     "#]].assert_eq(&refused("1.1.0"));
     expect![[r#"
-        error: the tag v0.1.0 holds no releases/0.1.0.json, so it is no release; known: 1.0.0; `git fetch --tags` gets those of others
+        error: the tag v0.1.0 holds no releases/0.1.0.json, so it is no release; known: 1.2.0-rc.1, 1.0.0; `git fetch --tags` gets those of others
     "#]].assert_eq(&refused("0.1.0"));
     expect![[r#"
-        error: there is no release 7.0.0; known: 1.0.0, 0.1.0; `git fetch --tags` gets those of others
+        error: there is no release 7.0.0; known: 1.2.0-rc.1, 1.0.0, 0.1.0; `git fetch --tags` gets those of others
     "#]].assert_eq(&refused("7.0.0"));
 }
 
@@ -371,10 +371,10 @@ fn what_is_no_version_reaches_no_git() {
     let mut project = two_releases();
     project.fake("git", "touch called; exec $real \"$@\"");
     for (name, says) in [
-        ("1.0", "\"1.0\" is no version of a release"),
+        ("1.0", "\"1.0\" is not a version of a release"),
         ("v1.0.0\n", "releases are X.Y.Z, such as 1.2.3"),
-        ("1.0.0+b", "what follows the three numbers is not supported"),
-        ("1.0.0-rc.1", "what follows the three numbers is not supported"),
+        ("1.0.0+b", "a `+` and what follows it is not supported"),
+        ("1.0.0-rc", "what follows the three numbers is not a word, a dot and a number"),
         ("vv1.0.0", "releases are X.Y.Z, such as 1.2.3"),
         ("../1.0.0", "releases are X.Y.Z, such as 1.2.3"),
         ("", "releases are X.Y.Z, such as 1.2.3"),

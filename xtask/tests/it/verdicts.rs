@@ -48,7 +48,7 @@ fn what_can_be_known_before_is_said_before_and_nothing_is_begun() {
     let hook = ward.shop.remote().join("hooks/pre-receive");
     std::fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    refused(&ward, "1.0.0", 1, &["somebody else may deploy to prod at this moment"]);
+    refused(&ward, "1.0.0", 1, &["a rule of origin refused stevedore/deployments/prod"]);
     std::fs::remove_file(&hook).unwrap();
     assert_eq!(ward.environment("prod"), serde_json::Value::Null, "nothing was begun");
 

@@ -64,7 +64,11 @@ pub(crate) fn shop(registry: &str, facts: &str) -> Shop {
                      && chmod +x /usr/bin/store\n";
     project.file("docker/store/Dockerfile", store);
     for (environment, facts) in [("dev", ""), ("qa", facts), ("prod", facts)] {
-        let text = format!("[registry]\nrepository = \"{registry}/team\"\n[beanstalk]\n{facts}\n");
+        let prereleases = environment == "qa";
+        let text = format!(
+            "[registry]\nrepository = \"{registry}/team\"\n[beanstalk]\nprereleases = {prereleases}\n\
+             {facts}\n"
+        );
         project.file(&format!("environments/{environment}/environment.toml"), text);
         let schema = "PASSWORD=generate:hex32\nTOKEN=generate:hex32\n";
         project.file(&format!("environments/{environment}/.env.example"), schema);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::commands::publish::references::land;
+use crate::commands::publish::references::{is_explained, land};
 use crate::commands::release::commit::{self, Content, File};
 use crate::commands::release::repository::{self, Repository, remote_references};
 use crate::ctx::{Ctx, LONG};
@@ -121,11 +121,12 @@ impl<'c> Ledger<'c> {
         );
         let mut log = self.log.clone();
         log.0.push(deployment);
-        self.write(log, &words).with_context(|| {
-            format!(
+        self.write(log, &words).map_err(|error| match is_explained(&error) {
+            true => error.context("can't write to the log of deployments"),
+            false => error.context(format!(
                 "somebody else may deploy to {} at this moment; run the same command again",
                 self.environment
-            )
+            )),
         })
     }
 

@@ -11,7 +11,7 @@ use crate::release::version;
 use crate::tools::git::{self, Change, Reference, References};
 
 /// The branch that claims a version while it is published.
-pub(super) fn name(version: &Version) -> String {
+pub(crate) fn name(version: &Version) -> String {
     format!("refs/heads/stevedore/publish/{}", version::tag(version))
 }
 

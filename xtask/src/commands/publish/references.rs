@@ -1,8 +1,9 @@
 //! Claim, branch and tag of a release on their way to the remote repository, and what it has then.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use semver::Version;
 
+use super::refusal::Refusal;
 use crate::commands::release::repository::remote_references;
 use crate::commands::release::short;
 use crate::ctx::Ctx;
@@ -12,12 +13,12 @@ use crate::tools::git::{self, Change};
 /// Says to everybody who publishes that it is us.
 pub(super) fn claim(ctx: &Ctx, remote: &str, version: &Version, claim: &Change) -> Result<()> {
     let pushed = land(ctx, remote, std::slice::from_ref(claim));
-    pushed.map_err(|error| {
-        let words = format!(
+    pushed.map_err(|error| match is_explained(&error) {
+        true => error.context(format!("can't claim {version} in {remote}")),
+        false => error.context(format!(
             "can't claim {version} in {remote}; somebody else may publish it at this moment, so \
              run the same command again"
-        );
-        explain(error, remote, words)
+        )),
     })
 }
 
@@ -43,10 +44,7 @@ pub(super) fn push(
         let keep = Change { source: release.expected.clone(), ..release };
         pushed = land(ctx, remote, &[references, &[keep]].concat());
     }
-    pushed.map_err(|error| {
-        let words = format!("{remote} took neither branch nor tag; the images are there");
-        explain(error, remote, words)
-    })
+    pushed.with_context(|| format!("{remote} took neither branch nor tag; the images are there"))
 }
 
 /// Pushes. Where that fails although all is there as it should be, it is done: an answer may be
@@ -56,12 +54,40 @@ pub(crate) fn land(ctx: &Ctx, remote: &str, changes: &[Change]) -> Result<()> {
     if exit::code(&error) == exit::INTERRUPTED {
         return Err(error);
     }
-    let Ok(there) = remote_references(ctx, remote)? else { return Err(error) };
+    let Ok(there) = remote_references(ctx, remote)? else {
+        return Err(explained(ctx, remote, changes, error));
+    };
     let is_there = |change: &Change| {
         let found = there.get(&change.name).map_or("", |found| &found.object);
         found == change.source
     };
-    if changes.iter().all(is_there) { Ok(()) } else { Err(error) }
+    if changes.iter().all(is_there) { Ok(()) } else { Err(explained(ctx, remote, changes, error)) }
+}
+
+/// What to do about a failed push, among the causes of its error.
+#[derive(Debug)]
+struct Advice(String);
+
+impl std::fmt::Display for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn explained(ctx: &Ctx, remote: &str, changes: &[Change], error: anyhow::Error) -> anyhow::Error {
+    let names = changes
+        .iter()
+        .map(|it| it.name.trim_start_matches("refs/heads/").trim_start_matches("refs/tags/"));
+    let what = names.collect::<Vec<_>>().join(", ");
+    match Refusal::of(ctx, &format!("{error:#}")).advice(&what, remote) {
+        Some(advice) => error.context(Advice(advice)),
+        None => error,
+    }
+}
+
+/// Whether the error of [`land`] says what to do: then no other push was in its way.
+pub(crate) fn is_explained(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Advice>().is_some()
 }
 
 /// Whether the remote repository itself speaks against a change, and not only because of another.
@@ -69,16 +95,6 @@ fn is_refused(words: &str, reference: &str) -> bool {
     let name = reference.trim_start_matches("refs/heads/");
     let refused = |line: &str| line.contains("[remote rejected]") && line.contains(name);
     words.lines().any(|line| refused(line) && !line.contains("atomic"))
-}
-
-fn explain(error: anyhow::Error, remote: &str, words: String) -> anyhow::Error {
-    match format!("{error:#}").contains("does not support --atomic") {
-        true => error.context(format!(
-            "{remote} can't take branch and tag in one step, so neither was pushed; its git is too \
-             old for releases"
-        )),
-        false => error.context(words),
-    }
 }
 
 /// What the remote repository says it has now: its word counts, not that of the push.

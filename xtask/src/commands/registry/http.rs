@@ -91,11 +91,11 @@ pub(super) fn once(
 pub(super) fn answer(
     ctx: &Ctx,
     server: &str,
-    pauses: [Duration; 2],
+    pauses: &[Duration],
     request: &Request<'_>,
     secrets: &[(&str, Secret)],
 ) -> Result<Answer> {
-    let mut pauses = pauses.into_iter();
+    let mut left = pauses.iter();
     loop {
         let (trouble, wanted) = match once(ctx, request, secrets)? {
             Outcome::Answer(answer) if answer.head.status == 429 || answer.head.status >= 500 => {
@@ -109,8 +109,9 @@ pub(super) fn answer(
                 return Err(unreachable(server, request.url, end, &words));
             }
         };
-        let Some(pause) = pauses.next() else {
-            bail!("{server} {trouble}, three times; wait until it is well, then run this again");
+        let Some(&pause) = left.next() else {
+            let times = if pauses.is_empty() { "" } else { ", three times" };
+            bail!("{server} {trouble}{times}; wait until it is well, then run this again");
         };
         let pause = wanted.unwrap_or(pause);
         ctx.say(format_args!("{server} {trouble}; asking again in {} ms", pause.as_millis()));

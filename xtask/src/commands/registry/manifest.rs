@@ -8,6 +8,13 @@ use crate::tools::registry::index::{self, Entry};
 use crate::tools::registry::{self as protocol, Descriptor, Document, MANIFESTS, Manifest};
 
 impl Registry<'_> {
+    /// Whether anything lies under a tag.
+    pub(crate) fn has_manifest(&self, image: &str, tag: &str) -> Result<bool> {
+        protocol::check_reference(tag)?;
+        let name = format!("{}:{tag}", self.name(image));
+        Ok(self.document(image, tag, &name, None)?.is_some())
+    }
+
     /// The image under a tag or a digest; `None` where the registry has nothing.
     ///
     /// If an index is there, such as one that BuildKit pushed with attestations, it is the image in

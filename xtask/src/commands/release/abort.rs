@@ -53,7 +53,8 @@ pub(super) fn abort(ctx: &Ctx, wanted: Option<Wanted>) -> Result<()> {
     // The tag, and then the journal, are what another run finds the rest by.
     let branch = version::branch(&version);
     if let Some(commit) = commit
-        .filter(|commit| version.patch == 0 && repository.branch(&branch) == Some(commit.as_str()))
+        .filter(|_| version::begins_branch(&version))
+        .filter(|commit| repository.branch(&branch) == Some(commit.as_str()))
     {
         remove(ctx, &repository, &format!("refs/heads/{branch}"), &commit)?;
     }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use semver::Version;
 
 use super::begun::Begun;
-use super::repository::{self, MAIN, Repository};
+use super::repository::{self, Repository};
+use super::{default_branch, git_problems, taken};
 use crate::commands::{doctor, releases};
 use crate::ctx::{Ctx, QUESTION};
 use crate::project::lock;
@@ -36,11 +37,19 @@ pub(crate) fn decide(
     begun: &[Begun],
 ) -> Result<Decided> {
     let existing = repository.versions();
+    let main = default_branch::find(ctx, repository)?;
     let checked_out = repository.checked_out.as_deref();
+    let mut taken = existing.clone();
     let fitting = begun.iter().find(|begun| version::fits(wanted, &begun.version));
     let version = match fitting {
         Some(begun) => begun.version.clone(),
-        None => version::choose(wanted, &existing, checked_out),
+        None => {
+            if let Some(newest) = nothing_new(ctx, repository, wanted, &existing, &main)? {
+                return Ok(Decided::Done(newest));
+            }
+            taken = taken::versions(ctx, wanted, &existing, checked_out)?;
+            version::choose(wanted, &taken, checked_out)
+        }
     };
     let mut unsettled = Vec::new();
     for other in begun.iter().filter(|other| other.version != version) {
@@ -64,10 +73,7 @@ pub(crate) fn decide(
             false => Decided::No(unsettled),
         });
     }
-    if let Some(newest) = nothing_new(ctx, repository, wanted, &existing)? {
-        return Ok(Decided::Done(newest));
-    }
-    let Some((source, commit)) = source(repository, &version, &mut unsettled) else {
+    let Some((source, commit)) = source(repository, &version, main, &mut unsettled) else {
         return Ok(Decided::No(unsettled));
     };
     if repository.has_tag(&version) {
@@ -75,10 +81,14 @@ pub(crate) fn decide(
             return Ok(Decided::Done(version));
         }
         unsettled.push(exists(repository, &version, &source));
-    } else if let Some(problem) = version::problem(&version, &existing) {
+    } else if let Some(problem) = version::problem(&version, &taken) {
         unsettled.push(problem);
     }
     let mut problems = branch_problems(ctx, repository, &version, &source, &commit)?;
+    if version.patch == 0 {
+        problems.extend(default_branch::checked_out_problem(ctx, repository, &source, &commit)?);
+    }
+    problems.extend(git_problems::find(ctx, repository, &version, &commit)?);
     let previous = previous(ctx, repository, &version, &commit, existing, &mut problems)?;
     let by = repository::person(ctx)?;
     problems.extend(by.as_ref().err().cloned());
@@ -105,6 +115,7 @@ fn nothing_new(
     repository: &Repository,
     wanted: &Wanted,
     existing: &[Version],
+    main: &Result<String, String>,
 ) -> Result<Option<Version>> {
     if matches!(wanted, Wanted::Exactly(_)) {
         return Ok(None);
@@ -112,11 +123,17 @@ fn nothing_new(
     let next = version::choose(wanted, existing, repository.checked_out.as_deref());
     let Some(newest) = &version::previous(&next, existing) else { return Ok(None) };
     let branch = version::branch(newest);
-    let head = match wanted {
-        Wanted::Patch => repository.branch(&branch).map(|head| (branch.as_str(), head)),
-        _ => repository.main(),
+    let branch = match (wanted, main) {
+        (Wanted::Patch, _) => &branch,
+        (_, Ok(main)) => main,
+        (_, Err(_)) => return Ok(None),
     };
-    let Some((branch, head)) = head else { return Ok(None) };
+    let Some(head) = repository.branch(branch) else { return Ok(None) };
+    if *wanted != Wanted::Patch
+        && default_branch::checked_out_problem(ctx, repository, branch, head)?.is_some()
+    {
+        return Ok(None);
+    }
     let is_done = is_done(ctx, repository, newest, head)?;
     if is_done {
         ctx.say(format_args!("{branch} has nothing new since {newest}"));
@@ -128,24 +145,27 @@ fn nothing_new(
 fn source(
     repository: &Repository,
     version: &Version,
+    main: Result<String, String>,
     problems: &mut Vec<String>,
 ) -> Option<(String, String)> {
     let remote = repository.remote_name();
     let there = |name: &str| repository.there().contains_key(name);
     if version.patch == 0 {
-        let Some((name, commit)) = repository.main() else {
-            problems.push(match MAIN.iter().find(|name| there(&format!("refs/heads/{name}"))) {
-                Some(main) => format!(
-                    "the branch {main} is not here; get it with `git fetch {remote} \
-                         {main}:{main}`"
-                ),
-                None => "there is no branch main to release from; `git branch main` makes it \
-                             of what is checked out"
-                    .into(),
-            });
-            return None;
-        };
-        return Some((name.to_owned(), commit.to_owned()));
+        let main = main.map_err(|problem| problems.push(problem)).ok()?;
+        if let Some(commit) = repository.branch(&main) {
+            let commit = commit.to_owned();
+            return Some((main, commit));
+        }
+        problems.push(match there(&format!("refs/heads/{main}")) {
+            true => format!(
+                "the branch {main} is not here; get it with `git fetch {remote} {main}:{main}`"
+            ),
+            false => format!(
+                "there is no branch {main} to release from; `git branch {main}` makes it of what \
+                 is checked out"
+            ),
+        });
+        return None;
     }
     let branch = version::branch(version);
     if let Some(commit) = repository.branch(&branch) {
@@ -167,8 +187,10 @@ fn source(
         }
         (false, false) => format!(
             "{version} would fix {branch}, which does not exist; `cargo xtask release {}.{}.0` \
-             makes it from main",
-            version.major, version.minor
+             makes it from {}",
+            version.major,
+            version.minor,
+            main.as_deref().unwrap_or("the default branch")
         ),
     });
     None
@@ -186,19 +208,28 @@ fn is_done(ctx: &Ctx, repository: &Repository, version: &Version, commit: &str) 
 fn exists(repository: &Repository, version: &Version, source: &str) -> String {
     let tag = version::tag(version);
     let reference = format!("refs/tags/{tag}");
-    let next = match version.patch {
-        0 => "minor".to_owned(),
-        patch => format!("{}.{}.{}", version.major, version.minor, patch + 1),
+    let next: Vec<String> = match version::next_stage(version) {
+        Some(next) => vec![next.to_string()],
+        None => {
+            let next = version::next(version, &repository.versions());
+            next.iter().map(Version::to_string).collect()
+        }
     };
-    match repository.here.contains_key(&reference) {
-        true => format!(
+    let next = next.first().map_or("minor", String::as_str);
+    let remote = repository.remote_name();
+    match repository.here.get(&reference) {
+        Some(found) if found.target.is_none() => format!(
+            "tag {tag} is lightweight; releases need an annotated tag: remove it with `git tag \
+             --delete {tag}` (and in {remote} with `git push {remote} --delete {tag}`), or make \
+             the next release with `cargo xtask release {next}`"
+        ),
+        Some(_) => format!(
             "the tag {tag} exists already, and is not a release of what {source} is now; make the \
              next one with `cargo xtask release {next}`"
         ),
-        false => format!(
-            "{version} is published already by somebody else; get it with `git fetch {} tag \
-             {tag}`",
-            repository.remote_name()
+        None => format!(
+            "{version} is published already by somebody else; get it with `git fetch {remote} tag \
+             {tag}`"
         ),
     }
 }
@@ -220,7 +251,7 @@ fn branch_problems(
         );
     }
     let branch = version::branch(version);
-    if version.patch == 0
+    if version::begins_branch(version)
         && let Some(head) = repository.branch(&branch).filter(|head| *head != commit)
     {
         problems.push(format!(
@@ -255,7 +286,7 @@ fn branch_problems(
             )),
         }
     }
-    if version.patch == 0 && references.contains_key(&format!("refs/heads/{branch}")) {
+    if version::begins_branch(version) && references.contains_key(&format!("refs/heads/{branch}")) {
         let at = &references[&format!("refs/heads/{branch}")].object;
         if at != commit {
             problems.push(format!(

@@ -50,7 +50,7 @@ pub(super) fn make(
     });
     let (files, commit) = commit?;
     let branch = version::branch(version);
-    if version.patch == 0 && repository.branch(&branch).is_none() {
+    if version::begins_branch(version) && repository.branch(&branch).is_none() {
         let create = git::create_branch(&ctx.sh, &branch, &decision.commit);
         journal.step("branch", || {
             repository.break_lock(ctx, &format!("refs/heads/{branch}"))?;

@@ -11,7 +11,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use semver::Version;
+use xshell::Cmd;
 
+use super::contents;
 use crate::commands::assets;
 use crate::ctx::{Ctx, LONG, Lock, QUESTION, REGISTRY};
 use crate::exit;
@@ -19,10 +21,10 @@ use crate::release::record::Person;
 use crate::release::version;
 use crate::tools::git::{self, Places, References};
 
-/// What the main branch is called, the likelier name first.
+/// What the default branch is called where nothing says so, the likelier name first.
 pub(super) const MAIN: [&str; 2] = ["main", "master"];
-/// The remote repository where none is set for the main branch.
-const REMOTE: &str = "origin";
+/// The remote repository where none is set for a branch.
+pub(super) const REMOTE: &str = "origin";
 
 pub(crate) struct Repository {
     pub(crate) places: Places,
@@ -38,6 +40,7 @@ pub(crate) struct Remote {
     pub(crate) name: String,
     /// What it has, or why it did not say.
     pub(crate) references: Result<References, String>,
+    pub(crate) default_branch: Option<String>,
 }
 
 /// Where the repository is that holds the project.
@@ -89,17 +92,20 @@ impl Repository {
     fn find_remote(&self, ctx: &Ctx) -> Result<Option<Remote>> {
         let listed = ctx.read(git::remotes(&ctx.sh))?;
         let names: Vec<&str> = listed.lines().collect();
-        let main = self.main().map_or(MAIN[0], |(name, _)| name);
-        let set = ctx.ask(git::remote_of(&ctx.sh, main), QUESTION)?.stdout;
+        let usual = MAIN.into_iter().find(|name| self.branch(name).is_some());
+        let branch = usual.or(self.checked_out.as_deref()).unwrap_or(MAIN[0]);
+        let set = ctx.ask(git::remote_of(&ctx.sh, branch), QUESTION)?.stdout;
         let wanted = [set.trim(), REMOTE].into_iter().find(|name| names.contains(name));
         let Some(name) = wanted.or(names.first().copied()) else { return Ok(None) };
-        let references = remote_references(ctx, name)?;
-        Ok(Some(Remote { name: name.to_owned(), references }))
+        let said = ask_remote(ctx, git::remote_references(&ctx.sh, name))?;
+        let default_branch = said.as_ref().ok().and_then(|said| git::parse_default_branch(said));
+        let references = said.map(|said| git::parse_references(&said));
+        Ok(Some(Remote { name: name.to_owned(), references, default_branch }))
     }
 
-    /// The main branch: its name and its head.
-    pub(crate) fn main(&self) -> Option<(&'static str, &str)> {
-        MAIN.iter().find_map(|name| Some((*name, self.branch(name)?)))
+    /// The names of all branches here.
+    pub(crate) fn branches(&self) -> Vec<&str> {
+        self.here.keys().filter_map(|name| name.strip_prefix("refs/heads/")).collect()
     }
 
     /// The head of a branch.
@@ -114,13 +120,11 @@ impl Repository {
         remote.unwrap_or(&NOTHING)
     }
 
-    /// All released versions that are known, here or there: the annotated tags with such names.
+    /// All versions that are taken, here or there: the tags with such names, of whatever kind.
     pub(crate) fn versions(&self) -> Vec<Version> {
-        let references = self.here.iter().chain(self.there());
-        let versions: BTreeSet<Version> = references
-            .filter(|(_, reference)| reference.target.is_some())
-            .filter_map(|(name, _)| version::of_tag(name.strip_prefix("refs/tags/")?))
-            .collect();
+        let names = self.here.keys().chain(self.there().keys());
+        let versions: BTreeSet<Version> =
+            names.filter_map(|name| version::of_tag(name.strip_prefix("refs/tags/")?)).collect();
         versions.into_iter().collect()
     }
 
@@ -137,10 +141,19 @@ impl Repository {
 
 /// What a remote repository has, or its own words when it does not answer.
 pub(crate) fn remote_references(ctx: &Ctx, remote: &str) -> Result<Result<References, String>> {
-    match ctx.ask(git::remote_references(&ctx.sh, remote), REGISTRY) {
+    references_of(ctx, git::remote_references(&ctx.sh, remote))
+}
+
+/// The same of what a command prints.
+pub(super) fn references_of(ctx: &Ctx, cmd: Cmd<'_>) -> Result<Result<References, String>> {
+    Ok(ask_remote(ctx, cmd)?.map(|said| git::parse_references(&said)))
+}
+
+fn ask_remote(ctx: &Ctx, cmd: Cmd<'_>) -> Result<Result<String, String>> {
+    match ctx.ask(cmd, REGISTRY) {
         Err(error) if exit::code(&error) == exit::INTERRUPTED => Err(error),
         Err(error) => Ok(Err(format!("{error:#}"))),
-        Ok(answer) if answer.status.success() => Ok(Ok(git::parse_references(&answer.stdout))),
+        Ok(answer) if answer.status.success() => Ok(Ok(answer.stdout)),
         Ok(answer) => Ok(Err(answer.stderr.trim().to_owned())),
     }
 }
@@ -224,11 +237,7 @@ pub(crate) fn check_out(ctx: &Ctx, places: &Places, commit: &str, purpose: &str)
         let shown = cmd.to_string();
         ctx.ask(cmd, LONG)?.success(&shown).with_context(|| format!("can't check out {commit}"))?;
     }
-    anyhow::ensure!(
-        !directory.join(".gitmodules").exists(),
-        "commit {commit} has submodules, which a release would leave empty; take their files into \
-         this repository"
-    );
+    contents::complete(ctx, places, &directory)?;
     let root = directory.join(&places.prefix);
     anyhow::ensure!(
         root.join("docker").is_dir() && root.join("environments").is_dir(),

@@ -15,6 +15,8 @@ use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::registry::{self as protocol, Descriptor};
 
+const PAUSES: &[Duration] = &[Duration::from_millis(10), Duration::from_millis(20)];
+
 pub(super) const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// The platform that is asked for.
 pub(super) const AMD: &str = "linux/amd64";
@@ -115,12 +117,8 @@ impl World {
         let upstream = shelf(table);
         let faulty = Faulty::in_front_of(&upstream);
         // Long for what a busy machine has to do, short for what nobody needs to wait for.
-        let patience = Patience {
-            connect_seconds: 30,
-            answer_seconds: 60,
-            stall_seconds: 60,
-            pauses: [Duration::from_millis(10), Duration::from_millis(20)],
-        };
+        let patience =
+            Patience { connect_seconds: 30, answer_seconds: 60, stall_seconds: 60, pauses: PAUSES };
         World { directory, ctx, patience, upstream, faulty, layer, packed: descriptor, config }
     }
 
