@@ -115,8 +115,13 @@ pub(crate) fn lfs_storage(sh: &Shell) -> Cmd<'_> {
 }
 
 /// Gets what a commit needs into the storage of Git LFS.
-pub(crate) fn lfs_fetch<'s>(sh: &'s Shell, repository: &Path, commit: &str) -> Cmd<'s> {
-    git(sh).arg("--git-dir").arg(repository).args(["lfs", "fetch", "origin", commit])
+pub(crate) fn lfs_fetch<'s>(
+    sh: &'s Shell,
+    repository: &Path,
+    remote: &str,
+    commit: &str,
+) -> Cmd<'s> {
+    git(sh).arg("--git-dir").arg(repository).args(["lfs", "fetch", remote, commit])
 }
 
 /// The commit of a tree.

@@ -23,8 +23,9 @@ struct Content {
     size: u64,
 }
 
-/// Puts contents in the place of pointers. `repository` is the one that the tree comes from.
-pub(super) fn complete(ctx: &Ctx, repository: &Path, tree: &Path) -> Result<()> {
+/// Puts contents in the place of pointers. `repository` is the one that the tree comes from, and
+/// `remote` the name of where Git LFS gets what is missing.
+pub(super) fn complete(ctx: &Ctx, repository: &Path, remote: &str, tree: &Path) -> Result<()> {
     if !ctx.ask(git::mentions_filters(&ctx.sh, tree), QUESTION)?.status.success() {
         return Ok(());
     }
@@ -46,7 +47,7 @@ pub(super) fn complete(ctx: &Ctx, repository: &Path, tree: &Path) -> Result<()> 
             ctx.say("a dry run does not get the files that Git LFS keeps");
             return Ok(());
         }
-        fetch(ctx, repository, tree)?;
+        fetch(ctx, repository, remote, tree)?;
     }
     let missing: Vec<&str> =
         pointers.iter().filter(|it| is_missing(it.1)).map(|it| it.0.as_str()).collect();
@@ -115,11 +116,12 @@ fn object(storage: &Path, content: &Content) -> PathBuf {
 }
 
 /// Lets Git LFS get what the commit of a tree needs.
-fn fetch(ctx: &Ctx, repository: &Path, tree: &Path) -> Result<()> {
+fn fetch(ctx: &Ctx, repository: &Path, remote: &str, tree: &Path) -> Result<()> {
     let commit = ctx.ask(git::head_of(&ctx.sh, tree), QUESTION)?;
     ctx.say("getting the files that Git LFS keeps");
     // What is still missing afterwards is named by our own error.
-    let answer = ctx.ask(git::lfs_fetch(&ctx.sh, repository, commit.stdout.trim()), LONG)?;
+    let cmd = git::lfs_fetch(&ctx.sh, repository, remote, commit.stdout.trim());
+    let answer = ctx.ask(cmd, LONG)?;
     if !answer.status.success() {
         ctx.warn(answer.last_lines(3).join("; "));
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::large_files;
+use crate::commands::release::repository::REMOTE;
 use crate::ctx::{Ctx, LONG, QUESTION};
 use crate::tools::git::{self, Submodule};
 
@@ -40,7 +41,7 @@ pub(super) fn complete(ctx: &Ctx, source: &Source, tree: &Path, below: &str) -> 
             find(ctx, source, submodule, &path, &commit, &directory).with_context(|| {
                 format!("can't get the submodule {shown} at {}", super::super::short(&commit))
             })?;
-        large_files::complete(ctx, &found.repository, &directory)?;
+        large_files::complete(ctx, &found.repository, REMOTE, &directory)?;
         complete(ctx, &found.source, &directory, &format!("{shown}/"))?;
         // It says where the repository is, which is no part of a release.
         std::fs::remove_dir_all(directory.join(".git"))
