@@ -60,6 +60,8 @@ impl cli::Rehearse {
 struct Play {
     stack: String,
     version: Version,
+    /// The branch that new releases come from.
+    main: String,
     commit: String,
     base: Version,
     base_commit: String,
@@ -72,8 +74,9 @@ impl Play {
             !repository.has_tag(version),
             exit::usage(format!("{version} is released; rehearse what is to be released next"))
         );
+        let main = default_branch::find(ctx, &repository)?.map_err(anyhow::Error::msg)?;
         let branch = match version.patch {
-            0 => default_branch::find(ctx, &repository)?.map_err(anyhow::Error::msg)?,
+            0 => main.clone(),
             _ => version::branch(version),
         };
         let commit = repository.branch(&branch).map(str::to_owned).with_context(|| {
@@ -94,7 +97,7 @@ impl Play {
             (major, minor, 0) => (Version::new(major, minor - 1, 0), version.clone()),
             (major, minor, _) => (Version::new(major, minor, 0), Version::new(major, minor, 1)),
         };
-        Ok(Play { stack, version, commit, base, base_commit })
+        Ok(Play { stack, version, main, commit, base, base_commit })
     }
 }
 
@@ -103,7 +106,7 @@ fn rehearse(world: &mut World<'_>, play: &Play, report: &mut Report<'_>) -> Resu
     let (base, new) = (play.base.to_string(), play.version.to_string());
     world.note_images(&play.stack, [&base, &new])?;
     report.act("a registry", || world.start_registry(&play.stack))?;
-    world.begin("main", &play.base_commit)?;
+    world.begin(&play.main, &play.base_commit)?;
     report.act("a local Elastic Beanstalk", || world.start_server())?;
     report.act(&format!("release {base}"), || world.xtask(&["release", &base]))?;
     report.act(&format!("publish {base}"), || world.xtask(&["publish", &base]))?;
@@ -111,7 +114,7 @@ fn rehearse(world: &mut World<'_>, play: &Play, report: &mut Report<'_>) -> Resu
     let port = world.port()?;
     let before = Page::get(port)?;
     let branch = match play.version.patch {
-        0 => "main".to_owned(),
+        0 => play.main.clone(),
         _ => version::branch(&play.version),
     };
     world.go_on(&branch, &play.commit)?;

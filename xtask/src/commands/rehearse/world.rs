@@ -59,7 +59,15 @@ impl<'c> World<'c> {
         ctx.run(git::clone_shared(&ctx.sh, &places.common, &clone))?;
         ctx.run(git::create_bare(&ctx.sh, &remote))?;
         let remote = remote.display().to_string();
+        // What commits only point at comes from where the user's repository has it.
+        let own = |name: &str| Path::new(&places.common).join(name);
+        let lfs = own("lfs").display().to_string();
+        if own("modules").is_dir() && !ctx.dry_run {
+            std::os::unix::fs::symlink(own("modules"), clone.join(".git/modules"))
+                .context("can't use the submodules of this repository")?;
+        }
         for (key, value) in [
+            ("lfs.storage", lfs.as_str()),
             ("remote.origin.url", remote.as_str()),
             ("user.name", "Rehearsal"),
             ("user.email", "rehearsal@localhost"),
