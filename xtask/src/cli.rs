@@ -13,6 +13,7 @@ mod deploy;
 mod image;
 mod procfile;
 mod release;
+mod run;
 pub(crate) use beanstalk::Beanstalk;
 pub(crate) use checks::{Check, Ci, Parity, Selftest, Store, Test};
 pub(crate) use deploy::{Bundle, Deploy, Patience, Rehearse, Rollback};
@@ -22,6 +23,7 @@ pub(crate) use image::{
 };
 pub(crate) use procfile::{Guard, Procfile};
 pub(crate) use release::{Diff, Publish, Release, ReleaseCommand, Releases};
+pub(crate) use run::Run;
 
 /// Takes a web app and its whole software stack through dev, QA, release and rollback.
 #[derive(Debug, Parser)]
@@ -260,20 +262,6 @@ pub(crate) struct Shell {
     /// The service [default: the one that compose.yml marks as main]
     #[arg(value_name = "SERVICE")]
     pub(crate) service: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example: cargo xtask run -e prod app migrate")]
-pub(crate) struct Run {
-    /// The environment
-    #[arg(short, long = "env", value_name = "ENV", default_value = "dev")]
-    pub(crate) environment: String,
-    /// The service [default: the one that compose.yml marks as main]
-    #[arg(short, long, value_name = "SERVICE")]
-    pub(crate) service: Option<String>,
-    /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 mod cli;
 mod commands;
@@ -16,7 +16,7 @@ mod tools;
 mod watch;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::from_words(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error)),
     };

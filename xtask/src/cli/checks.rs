@@ -29,9 +29,9 @@ settings  compares the variables that an image reads with those that compose giv
 smoke     starts ENV's stack from its images, beside everything else, and waits for its health
 A pass counts for as long as image and gate are the same.")]
 pub(crate) struct Test {
-    /// The environment whose images are tried
-    #[arg(value_name = "ENV", default_value = "prod")]
-    pub(crate) environment: String,
+    /// The environment whose images are tried [default: prod]
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: Option<String>,
     /// Only these gates: tests, settings, smoke
     #[arg(long, value_name = "GATE", value_delimiter = ',')]
     pub(crate) only: Vec<String>,

@@ -50,6 +50,7 @@ pub(crate) fn expected(project: &Project, other: &str) -> Option<Gate> {
 }
 
 fn compare(ctx: &Ctx, one: &str, other: &str) -> Result<Status> {
+    let (one, other) = (Request::load(ctx, one)?, Request::load(ctx, other)?);
     let (one, other) = (read(ctx, one)?, read(ctx, other)?);
     if ctx.dry_run {
         return Ok(Status::Passed);
@@ -113,8 +114,7 @@ impl Read {
     }
 }
 
-fn read(ctx: &Ctx, environment: &str) -> Result<Read> {
-    let mut request = Request::load(ctx, environment)?;
+fn read(ctx: &Ctx, mut request: Request) -> Result<Read> {
     let plan = build::build(ctx, &mut request, Cache::Off)?;
     let mut packages = Packages::new();
     for planned in &plan.images {

@@ -124,11 +124,6 @@ fn show(
         url.map(|u| format!(", {u}")).unwrap_or_default()
     ))?;
     for (service, status, image) in rows {
-        // An image's name ends in 64 digits; twelve tell it from others.
-        let image = match image.split_once(":f-") {
-            Some((name, digits)) => format!("{name}:f-{}", fingerprint::short(digits)),
-            None => image.clone(),
-        };
         ctx.print(format_args!("  {service:12} {status:30} {image}"))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use super::image::builder::BuilderFailed;
 use super::image::identity;
 use super::image::packages::ask_image;
 use super::image::plan::{self, Plan, Request};
+use super::release::SHIPPED;
 use super::{assets, dev, doctor, env, preflight};
 use crate::cli::{self, Cache, Engine};
 use crate::ctx::Ctx;
@@ -32,11 +33,15 @@ impl cli::Test {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
         let all = GATES.map(str::to_owned).into();
         self.only.iter().try_for_each(|name| known("gate", name, &all))?;
+        if let Some(name) = &self.environment {
+            Project::load(&ctx.root)?.environment(name)?;
+        }
         match dev::choose_engine(ctx, self.engine, doctor::Engine::problem)? {
             Engine::Host => dev::test_host(ctx),
             Engine::Docker => {
                 let mut gates = Gates::new(ctx);
-                let trial = Trial { only: &self.only, ..Trial::of(&self.environment) };
+                let environment = self.environment.as_deref().unwrap_or(SHIPPED);
+                let trial = Trial { only: &self.only, ..Trial::of(environment) };
                 run(ctx, &mut gates, &trial)?;
                 gates.finish()
             }

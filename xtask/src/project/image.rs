@@ -60,20 +60,43 @@ pub(crate) fn recipes(
     environment: &Environment,
     epoch: &str,
 ) -> Result<Vec<Recipe>> {
+    let all = order(project, stack, environment, epoch)?;
+    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
+    let mut wanted: BTreeSet<String> = all.builds.keys().cloned().collect();
+    wanted.extend(named);
+    all.of(&wanted)
+}
+
+/// The named images, whether a service needs them or not, and what they are built from; a name that
+/// is not a folder of `docker/` is a usage error.
+pub(crate) fn recipes_of(
+    project: &Project,
+    stack: &Stack,
+    environment: &Environment,
+    epoch: &str,
+    names: &[String],
+) -> Result<Vec<Recipe>> {
+    check_names(project, names)?;
+    order(project, stack, environment, epoch)?.of(&names.iter().cloned().collect())
+}
+
+/// Refuses names that are not images of this project.
+pub(crate) fn check_names(project: &Project, names: &[String]) -> Result<()> {
+    names.iter().try_for_each(|name| super::known("image", name, &project.images))
+}
+
+fn order<'p>(
+    project: &'p Project,
+    stack: &Stack,
+    environment: &'p Environment,
+    epoch: &'p str,
+) -> Result<Order<'p>> {
     let mut problems = problems(project, stack);
     let builds = builds(stack, &mut problems);
     if !problems.is_empty() {
         return Err(exit::problems("can't use the compose files", &problems));
     }
-    let mut order =
-        Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() };
-    let named = stack.services.values().filter_map(|service| of_service(project, stack, service));
-    let mut wanted: BTreeSet<String> = order.builds.keys().cloned().collect();
-    wanted.extend(named);
-    for image in wanted {
-        order.visit(&image)?;
-    }
-    Ok(order.done)
+    Ok(Order { project, environment, epoch, builds, done: Vec::new(), open: Vec::new() })
 }
 
 /// What no value of a variable can mend: services and names that are not there, and one name for
@@ -132,6 +155,11 @@ struct Order<'p> {
 }
 
 impl Order<'_> {
+    fn of(mut self, images: &BTreeSet<String>) -> Result<Vec<Recipe>> {
+        images.iter().try_for_each(|image| self.visit(image))?;
+        Ok(self.done)
+    }
+
     fn visit(&mut self, image: &str) -> Result<()> {
         if self.done.iter().any(|recipe| recipe.image == image) {
             return Ok(());

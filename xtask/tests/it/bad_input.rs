@@ -44,7 +44,7 @@ fn an_unknown_environment_is_a_usage_error_that_names_the_known_ones() {
     for command in ["destroy", "list", "update"] {
         project.xtask(&["image", command, "dve"]).exits(2).says("known: dev, prod");
     }
-    project.xtask(&["run", "--env", "dve", "id"]).exits(2).says("known: dev, prod");
+    project.xtask(&["run", "dve", "--", "id"]).exits(2).says("known: dev, prod");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn an_unknown_service_or_image_is_a_usage_error_that_names_the_known_ones() {
         &["logs", "dev", "db"][..],
         &["restart", "dev", "db"],
         &["shell", "dev", "db"],
-        &["run", "--service", "db", "id"],
+        &["run", "dev", "db", "--", "id"],
     ] {
         let says = "\"db\" is not a service of this project; known: app";
         project.xtask(arguments).exits(2).says(says);
@@ -91,7 +91,7 @@ fn strange_names_are_usage_errors_and_are_never_printed_raw() {
         "%s",
         "*",
     ] {
-        for arguments in [&["start", name][..], &["env", "show", name], &["run", "-e", name, "id"]]
+        for arguments in [&["start", name][..], &["env", "show", name], &["run", name, "--", "id"]]
         {
             let answer = project.xtask(arguments).exits(2).says("known: dev");
             let own = answer.stderr.replace("\u{1b}[1m\u{1b}[31merror:\u{1b}[0m", "error:");

@@ -42,6 +42,49 @@ fn unknown_command_and_bad_values_are_usage_errors() {
 }
 
 #[test]
+fn run_takes_environment_and_service_before_two_dashes_and_the_command_after_them() {
+    let project = Project::new();
+    project.mkdir("environments/prod");
+    let spelling = "cargo xtask run [ENV] [SERVICE] -- COMMAND";
+    for (words, says) in [
+        // The options of earlier versions.
+        (&["run", "-e", "prod", "id", "-u"][..], "`cargo xtask run prod -- id -u`"),
+        (&["run", "--service", "app", "id"], "`cargo xtask run dev app -- id`"),
+        (&["run", "-s", "app", "-e", "prod", "--", "id"], "`cargo xtask run prod app -- id`"),
+        // A command never runs in dev because two dashes are missing.
+        (&["run", "prod", "app", "migrate"], "prod is an environment"),
+        (&["run", "prod", "app", "migrate"], spelling),
+        (&["run", "dev", "app", "more", "--", "id"], spelling),
+        (&["run", "dev", "--dry-run", "--", "id"], "options stand before ENV"),
+        (&["run", "dev", "--"], spelling),
+        (&["run", "app", "--", "id"], "\"app\" is not an environment of this project"),
+        (&["run", "app", "--", "id"], "`cargo xtask run dev app -- id`"),
+    ] {
+        project.xtask(words).exits(2).says(says);
+    }
+}
+
+#[test]
+fn a_misspelt_name_is_refused_before_anything_is_built() {
+    let project = Project::with_stack();
+    project.mkdir("environments/prod").file("app/assets/app.scss", "a { color: red; }\n");
+    let environment = "\"dve\" is not an environment of this project; known: dev, prod";
+    let image = "\"ap\" is not an image of this project; known: app, base";
+    for (words, says) in [
+        (&["parity", "dev", "dve"][..], environment),
+        (&["parity", "dve", "prod"], environment),
+        (&["test", "dve"], environment),
+        (&["image", "update", "dev", "dve"], environment),
+        (&["image", "build", "dev", "ap"], image),
+        (&["image", "pull", "dve"], environment),
+        (&["publish", "dve"], environment),
+    ] {
+        project.xtask(words).exits(2).says(says);
+        assert!(!project.path("app/dist").exists(), "{words:?}");
+    }
+}
+
+#[test]
 fn completions_name_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         Project::new().xtask(&["completions", shell]).succeeds().prints("image");

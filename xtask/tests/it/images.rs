@@ -30,6 +30,25 @@ fn a_named_image_is_built_with_its_bases_only() {
 }
 
 #[test]
+fn an_image_that_no_service_needs_is_built_when_it_is_named() {
+    engine!();
+    let project = Project::with_stack();
+    project.file("docker/tool/Dockerfile", "FROM base\nRUN echo tool > /tool\n");
+    project.xtask(&["doctor"]).prints("images: app, base, tool");
+    let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
+    assert_eq!(images, ["base built: never built here", "app built: never built here"]);
+    let images = project.xtask(&["--json", "image", "build", "dev", "tool"]).succeeds().images();
+    assert_eq!(images, ["base fresh", "tool built: never built here"]);
+    project.xtask(&["image", "why", "tool"]).succeeds().prints("fresh ");
+    project.xtask(&["image", "inputs", "tool"]).succeeds().prints("docker/tool/Dockerfile");
+    let removed = project.xtask(&["image", "destroy", "dev", "tool"]).succeeds();
+    assert!(removed.stdout.starts_with("removed <name>/tool:f-"), "{}", removed.stdout);
+    assert_eq!(removed.stdout.lines().count(), 1, "not its base: {}", removed.stdout);
+    let says = "\"tol\" is not an image of this project; known: app, base, tool";
+    project.xtask(&["image", "build", "dev", "tol"]).exits(2).says(says);
+}
+
+#[test]
 fn a_failed_build_shows_the_builders_words_and_records_nothing() {
     engine!();
     let project = Project::with_stack();

@@ -31,7 +31,9 @@ fn a_started_environment_answers_and_a_stopped_one_keeps_its_data() {
     let url = format!("dev answers on http://127.0.0.1:{port}/");
     project.xtask(&["start"]).succeeds().prints(&url);
     assert!(get(port, "/").unwrap().1.ends_with("hello\n"));
-    project.xtask(&["status"]).succeeds().prints("engine docker").prints("(healthy)");
+    let status = project.xtask(&["status"]).succeeds().prints("engine docker").prints("(healthy)");
+    let image = project.reference("app").replace(&project.name, "<name>");
+    assert!(status.stdout.contains(&image), "a name that can be pasted: {}", status.stdout);
     project.xtask(&["run", "--", "busybox", "sh", "-c", "echo kept > /data/file"]).succeeds();
     project.xtask(&["stop"]).succeeds().says("its data is kept");
     assert!(get(port, "/").is_none());
@@ -188,8 +190,16 @@ fn shell_and_run_reach_the_main_service_or_the_named_one() {
     engine!();
     let (project, _) = served();
     project.xtask(&["start"]).succeeds();
-    project.xtask(&["run", "-s", "app", "pwd"]).succeeds().prints("/app");
+    project.xtask(&["run", "dev", "app", "--", "pwd"]).succeeds().prints("/app");
+    project.xtask(&["run", "dev", "--", "pwd"]).succeeds().prints("/app");
     project.xtask(&["run", "--", "sh", "-c", "exit 7"]).exits(7);
+    // Only the first two dashes are ours.
+    let echo = project.xtask(&["run", "dev", "app", "--", "printf", "%s,", "--", "-v"]);
+    assert_eq!(echo.succeeds().stdout, "--,-v,");
+    let echo = project.xtask(&["run", "--", "printf", "%s,", "--", "-v"]).succeeds();
+    assert_eq!(echo.stdout, "--,-v,");
+    let echo = project.xtask(&["run", "printf", "%s,", "-v"]).succeeds();
+    assert_eq!(echo.stdout, "-v,");
     project.xtask(&["shell"]).succeeds();
     let known = "\"ap\" is not a service of this project; known: app";
     project.xtask(&["shell", "dev", "ap"]).exits(2).says(known);
@@ -345,13 +355,13 @@ fn run_makes_a_container_of_any_service_while_the_stack_runs() {
         ("mail", &service("profiles: [dev, more]")),
     ]);
     project.xtask(&["start"]).succeeds();
-    project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
+    project.xtask(&["run", "dev", "init", "--", "echo", "hello"]).succeeds().prints("hello");
     // It works, too, when somebody has removed the container.
     docker(&["container", "rm", "--force", &format!("{}-dev-init-1", project.name)]);
-    project.xtask(&["run", "--service", "init", "echo", "hello"]).succeeds().prints("hello");
+    project.xtask(&["run", "dev", "init", "--", "echo", "hello"]).succeeds().prints("hello");
     let behind = "the service mail is behind the profiles dev, more, which are not started";
     for command in [
-        &["run", "--service", "mail", "id"][..],
+        &["run", "dev", "mail", "--", "id"][..],
         &["shell", "dev", "mail"],
         &["logs", "dev", "mail"],
         &["restart", "dev", "mail"],
@@ -361,5 +371,5 @@ fn run_makes_a_container_of_any_service_while_the_stack_runs() {
     project.xtask(&["shell", "dev", "init"]).exits(4).says("init does not run in dev");
     project.xtask(&["stop"]).succeeds();
     let says = "dev does not run; start it with `cargo xtask start dev`";
-    project.xtask(&["run", "--service", "init", "id"]).exits(4).says(says);
+    project.xtask(&["run", "dev", "init", "--", "id"]).exits(4).says(says);
 }

@@ -124,7 +124,7 @@ fn what_needs_the_files_says_what_is_wrong_with_them() {
     engine!();
     let project = running();
     project.file("docker/compose.yml", "name: [\n");
-    project.xtask(&["run", "--service", "app", "true"]).exits(1).says("yaml");
+    project.xtask(&["run", "dev", "app", "--", "true"]).exits(1).says("yaml");
     project.xtask(&["restart"]).exits(1).says("yaml");
     project.xtask(&["stop"]).succeeds();
     project.xtask(&["stop"]).exits(1).says("yaml");

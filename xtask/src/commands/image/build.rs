@@ -18,6 +18,7 @@ use crate::commands::doctor;
 use crate::commands::env::exposed;
 use crate::ctx::Ctx;
 use crate::exit;
+use crate::project::image::check_names;
 use crate::tools::bake;
 use crate::tools::registry::index::is_same_platform;
 
@@ -47,6 +48,7 @@ struct Outcome {
 /// A plan names the image of every service by its fingerprint, so what is started next is what
 /// was built here.
 pub(crate) fn build(ctx: &Ctx, request: &mut Request, cache: Cache) -> Result<Plan> {
+    check_names(&request.facts.project, &request.only)?;
     share::check(request, cache)?;
     match request.assets {
         Assets::Required => drop(assets::update(ctx)?),

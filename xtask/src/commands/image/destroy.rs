@@ -9,16 +9,17 @@ use crate::cli::ImageDestroy;
 use crate::commands::start;
 use crate::ctx::{Ctx, QUESTION};
 use crate::exit;
+use crate::project::image::check_names;
 use crate::tools::docker;
 
 impl ImageDestroy {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let request = Request::load(ctx, &self.environment)?;
+        let mut request = Request::load(ctx, &self.environment)?;
+        check_names(&request.facts.project, &self.images)?;
+        request.only.clone_from(&self.images);
         let _lock = ctx.lock("build")?;
         let plan = plan::plan(ctx, &request)?;
         // Exactly the named ones: what they are built from may serve other images.
-        let known = plan.images.iter().map(|planned| planned.recipe.image.clone()).collect();
-        self.images.iter().try_for_each(|name| crate::project::known("image", name, &known))?;
         let wanted = |name: &String| self.images.is_empty() || self.images.contains(name);
         // Today's inputs may never have been built; what was built last is meant as well.
         let mut references: Vec<String> = Vec::new();

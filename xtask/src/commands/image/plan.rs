@@ -15,9 +15,8 @@ use super::{last, unknown};
 use crate::commands::env::{self, Facts};
 use crate::commands::{assets, doctor};
 use crate::ctx::{Ctx, QUESTION};
-use crate::project;
 use crate::project::assets::OUTPUT;
-use crate::project::image::{EPOCH_ARGUMENT, Recipe, recipes};
+use crate::project::image::{self, EPOCH_ARGUMENT, Recipe};
 use crate::project::lock::{self, Lock};
 use crate::project::stack::Stack;
 use crate::tools::docker;
@@ -71,6 +70,16 @@ impl Request {
         let mut request = Request::load(ctx, environment)?;
         request.stale_assets = assets::stale(ctx)?;
         Ok(request)
+    }
+
+    /// What is to be built: the named images with what they are built from, or all.
+    fn recipes(&self) -> Result<Vec<Recipe>> {
+        let Request { facts, stack, lock, only, .. } = self;
+        let (project, environment) = (&facts.project, &facts.environment);
+        match only.is_empty() {
+            true => image::recipes(project, stack, environment, &lock.epoch),
+            false => image::recipes_of(project, stack, environment, &lock.epoch, only),
+        }
     }
 
     /// Which external bases its images are built from.
@@ -156,9 +165,8 @@ impl Planned {
 /// The platform is the engine's where the environment names none. It is remembered, since asking
 /// takes longer than all the rest, and asked again before anything is called dirty.
 pub(crate) fn plan(ctx: &Ctx, request: &Request) -> Result<Plan> {
-    let Request { facts, stack, lock, .. } = request;
-    let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
-    let recipes = select(recipes, &request.only)?;
+    let Request { facts, .. } = request;
+    let recipes = request.recipes()?;
     if let Some(platform) = &facts.environment.images.platform {
         return plan_for(ctx, request, &recipes, platform);
     }
@@ -170,23 +178,6 @@ pub(crate) fn plan(ctx: &Ctx, request: &Request) -> Result<Plan> {
         }
     }
     plan_for(ctx, request, &recipes, &doctor::require_engine(ctx)?)
-}
-
-/// The named ones and what they are built from; a name that is not here is an error.
-fn select(mut recipes: Vec<Recipe>, names: &[String]) -> Result<Vec<Recipe>> {
-    if names.is_empty() {
-        return Ok(recipes);
-    }
-    let known: BTreeSet<String> = recipes.iter().map(|recipe| recipe.image.clone()).collect();
-    names.iter().try_for_each(|name| project::known("image", name, &known))?;
-    let mut wanted: BTreeSet<String> = names.iter().cloned().collect();
-    for recipe in recipes.iter().rev() {
-        if wanted.contains(&recipe.image) {
-            wanted.extend(recipe.bases.iter().cloned());
-        }
-    }
-    recipes.retain(|recipe| wanted.contains(&recipe.image));
-    Ok(recipes)
 }
 
 fn plan_for(ctx: &Ctx, request: &Request, recipes: &[Recipe], platform: &str) -> Result<Plan> {
@@ -235,9 +226,7 @@ pub(crate) fn from_files(
     platform: &str,
     contents: &BTreeMap<String, String>,
 ) -> Result<Vec<Planned>> {
-    let Request { facts, stack, lock, .. } = request;
-    let recipes = recipes(&facts.project, stack, &facts.environment, &lock.epoch)?;
-    let recipes = select(recipes, &request.only)?;
+    let recipes = request.recipes()?;
     let files: Result<Vec<Files>> =
         recipes.iter().map(|recipe| inputs::read(ctx, recipe, request.paranoid)).collect();
     Ok(fingerprint_all(request, &recipes, &files?, platform, contents))
