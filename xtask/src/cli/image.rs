@@ -89,7 +89,8 @@ pub(crate) struct ImageWhy {
 #[command(after_help = "\
 image pull 1.2.3   the images of a release, exactly as recorded
 image pull dev     those that this checkout would build, where somebody has shared them; else those
-                   that `publish dev` put there, as IMAGE:dev")]
+                   that `publish dev` put there, as IMAGE:dev. An image whose assets are not made
+                   yet, as in a fresh clone, is always taken from there: nothing is built")]
 pub(crate) struct ImagePull {
     /// An environment, or a released version
     #[arg(value_name = "ENV|VERSION", default_value = "dev")]

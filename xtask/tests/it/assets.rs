@@ -2,6 +2,7 @@
 //! looks, and their packages believed by their content alone. The pipeline has tests of its own.
 
 use crate::dsl::{Project, docker, engine, file_in_image};
+use crate::registry::Registry;
 
 /// A small package of the npm registry, and what the registry states for it.
 const PACKAGE: &str = "[packages.normalize-scss]\nversion = \"8.0.0\"\nintegrity = \"INTEGRITY\"\n";
@@ -40,6 +41,49 @@ fn an_image_build_makes_the_assets_first() {
     let images = project.xtask(&["--json", "image", "build"]).succeeds().images();
     assert_eq!(images[0], "base fresh");
     assert!(images[1].starts_with("app built: app/dist/"), "{images:?}");
+}
+
+/// The same project on a colleague's machine: what git has of it, no image, and no npm.
+fn fresh_clone(project: &Project) -> Project {
+    let mut clone = Project::for_containers();
+    for path in ["docker", "app", "environments"] {
+        let copied = std::process::Command::new("cp")
+            .args(["--recursive", "--no-target-directory"])
+            .args([project.path(path), clone.path(path)])
+            .status();
+        assert!(copied.unwrap().success());
+    }
+    std::fs::remove_dir_all(clone.path("app/dist")).unwrap();
+    clone.name.clone_from(&project.name);
+    project.remove_images();
+    clone.fake("npm", "echo nobody asked for npm >&2; exit 1");
+    clone
+}
+
+#[test]
+fn a_fresh_clone_pulls_what_was_published_before_any_asset_is_made() {
+    engine!();
+    let registry = Registry::start(&Project::with_stack());
+    let project = project();
+    let settings = format!("[registry]\nrepository = \"{}/team\"\n", registry.address);
+    project.file("environments/dev/environment.toml", settings);
+    project.xtask(&["publish", "dev", "--yes"]).succeeds();
+    let image = project.reference("app");
+    let clone = fresh_clone(&project);
+    let pulled = clone.xtask(&["image", "pull", "dev"]).succeeds().prints("pulled  app ");
+    pulled.says("whether this checkout builds the same app is known after `cargo xtask assets");
+    assert!(!clone.path("app/dist").exists(), "nothing is built");
+    let published = format!("{}/app:dev", clone.name);
+    let list = ["container", "run", "--rm", "--network", "none", &published, "ls", "/srv/static"];
+    assert!(docker(&list).contains("manifest.json"));
+    // It has the name that its inputs give it, so a build that comes to the same has nothing to do.
+    let copied = std::process::Command::new("cp")
+        .args(["--recursive", "--no-target-directory"])
+        .args([project.path("app/dist"), clone.path("app/dist")])
+        .status();
+    assert!(copied.unwrap().success());
+    assert_eq!(clone.inputs("app"), image.rsplit("f-").next().unwrap());
+    assert_ne!(docker(&["image", "ls", "--quiet", &image]), "");
 }
 
 #[test]

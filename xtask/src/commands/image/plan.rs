@@ -126,6 +126,9 @@ pub(crate) struct Planned {
     /// External bases that this engine does not have. What was last known of them stands in, so
     /// the fingerprint may be a different one once they are here. Empty when the image is fresh.
     pub(crate) unknown_bases: BTreeSet<String>,
+    /// It holds assets that a build makes anew, or is built from an image that does: nobody knows
+    /// its fingerprint before. False when the image is fresh.
+    pub(crate) waits_for_assets: bool,
 }
 
 impl Plan {
@@ -292,6 +295,7 @@ fn fingerprint_all(
             pretended: false,
             reasons: Vec::new(),
             unknown_bases: BTreeSet::new(),
+            waits_for_assets: false,
         });
     }
     images
@@ -316,6 +320,7 @@ fn judge(
     }
     if let Some(reason) = request.stale_assets.as_ref().filter(|_| files.hold(OUTPUT)) {
         planned.reasons = vec![format!("{reason}, so {OUTPUT} is made anew")];
+        planned.waits_for_assets = true;
         return;
     }
     if let Some(image) = found {
@@ -342,11 +347,16 @@ pub(crate) fn doubts(planned: &Planned, image: &docker::Image) -> Option<String>
     {
         return Some("that was not built from these inputs".into());
     }
-    if image.label(LABEL_CONTENT) != Some(&image.content()) {
+    if !is_unchanged(image) {
         return Some("that was changed after it was built".into());
     }
     let platform = image.platform();
     (!may_be_platform(&platform, &planned.inputs.platform)).then(|| format!("for {platform}"))
+}
+
+/// Whether an image holds what its build has written on its label.
+pub(crate) fn is_unchanged(image: &docker::Image) -> bool {
+    image.label(LABEL_CONTENT) == Some(&image.content())
 }
 
 fn is_verified(ctx: &Ctx, planned: &Planned, image: &docker::Image) -> bool {

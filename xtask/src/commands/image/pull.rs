@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use fingerprint::short;
 
-use super::plan::{self, LABEL_FINGERPRINT, Planned, Request};
+use super::plan::{self, LABEL_FINGERPRINT, LABEL_IMAGE, Planned, Request};
 use super::{destroy, identity, share};
 use crate::cli::{Cache, ImagePull};
 use crate::commands::doctor;
@@ -30,7 +30,8 @@ impl ImagePull {
 }
 
 /// What a checkout needs, under the fingerprints of its own files; of what nobody has shared, what
-/// was published under the environment's name.
+/// was published under the environment's name. That is enough for an image whose assets are not
+/// made yet, as in a fresh clone: what its own files would give is not known then.
 fn environment(ctx: &Ctx, name: &str, images: Vec<String>) -> Result<()> {
     let mut request = Request::question(ctx, name)?;
     request.only = images;
@@ -54,6 +55,14 @@ fn environment(ctx: &Ctx, name: &str, images: Vec<String>) -> Result<()> {
             None => None,
         };
         match found {
+            Some(fingerprint) if planned.waits_for_assets => {
+                report(ctx, "pulled", image, &fingerprint)?;
+                ctx.say(format_args!(
+                    "{image}: this is what was published as {name}; whether this checkout builds \
+                     the same {image} is known after `cargo xtask assets build`"
+                ));
+                continue;
+            }
             Some(fingerprint) => report(ctx, "other", image, &fingerprint)?,
             None => report(ctx, "missing", image, &planned.fingerprint)?,
         }
@@ -101,7 +110,17 @@ fn published(
     }
     let found = plan::inspect(ctx, std::slice::from_ref(&here))?;
     let image = found.get(&here).context("a pulled image is gone again")?;
-    Ok(Some(image.label(LABEL_FINGERPRINT).unwrap_or_default().to_owned()))
+    let fingerprint = image.label(LABEL_FINGERPRINT).unwrap_or_default();
+    let name = &planned.recipe.image;
+    if planned.waits_for_assets
+        && image.label(LABEL_IMAGE) == Some(name)
+        && plan::is_unchanged(image)
+    {
+        // Under the name that its inputs give it, a build that comes to the same finds it.
+        let own = plan::reference(&request.stack, name, fingerprint);
+        ctx.run(docker::tag(&ctx.sh, &image.id, &own))?;
+    }
+    Ok(Some(fingerprint.to_owned()))
 }
 
 /// The images of a release, as they were recorded; their names are its version.

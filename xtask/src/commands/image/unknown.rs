@@ -1,5 +1,6 @@
 //! What a plan cannot know: while an external base is not in this engine, the fingerprints above it
-//! rest on what `docker/stack.lock` says of it, and may be different ones once it is here.
+//! rest on what `docker/stack.lock` says of it, and may be different ones once it is here. The same
+//! is true above an image whose assets are made anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,14 @@ impl Planned {
 /// Notes on each image that is not fresh which of the absent bases its fingerprint rests on.
 pub(super) fn mark(images: &mut [Planned], absent: &BTreeSet<String>) {
     let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut waiting: BTreeSet<String> = BTreeSet::new();
     for planned in images {
+        if planned.found.is_none() && planned.recipe.bases.iter().any(|it| waiting.contains(it)) {
+            planned.waits_for_assets = true;
+        }
+        if planned.waits_for_assets {
+            waiting.insert(planned.recipe.image.clone());
+        }
         let recipe = &planned.recipe;
         let mut unknown: BTreeSet<String> =
             recipe.externals.intersection(absent).cloned().collect();
