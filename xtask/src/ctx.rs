@@ -22,11 +22,9 @@ mod child;
 mod files;
 mod log;
 mod memory;
-mod resident;
 pub(crate) use child::{Answer, beside, detach};
 pub(crate) use files::Lock;
 pub(crate) use log::cleared;
-pub(crate) use resident::Resident;
 
 /// Longest wait for a question to a tool that should answer at once.
 pub(crate) const QUESTION: Duration = Duration::from_secs(30);

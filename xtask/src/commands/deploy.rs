@@ -23,6 +23,7 @@ use crate::release;
 use crate::release::deployment::{Outcome, Target};
 use crate::tools::git::{self, Places};
 
+mod client;
 pub(crate) mod data;
 pub(crate) mod execute;
 pub(crate) mod log;

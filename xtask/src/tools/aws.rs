@@ -1,20 +1,26 @@
-//! The AWS CLI: asks the service how things are, and makes the one change that `eb` cannot:
-//! settings and version of an environment together.
+//! What AWS is asked, and the one change that the AWS CLI makes because `eb` cannot: settings and
+//! version of an environment together.
 //!
-//! Its answers are JSON, where `eb` prints text for people. It is the same library that asks, so
-//! accounts, profiles and endpoints are found in the same way.
+//! A question goes by curl (`query.rs`), with the credentials of the AWS CLI (`credentials.rs`), or
+//! by the AWS CLI itself, which takes longer to start than to answer.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use xshell::{Cmd, Shell};
 
 use crate::secret::Secret;
+
+pub(crate) mod credentials;
+pub(crate) mod query;
+#[cfg(test)]
+mod tests;
+
+use query::{Parameter, Question};
 
 /// Which programs reach the service, and with what.
 #[derive(Debug)]
@@ -58,21 +64,20 @@ impl Access {
         }
         cmd.envs(self.fence.iter().map(|(name, value)| (name, value)))
     }
-}
 
-/// The interpreter of an `aws` that is a script of Python, as version 1 is.
-pub(crate) fn interpreter(aws: &Path) -> Option<PathBuf> {
-    let mut start = [0; 256];
-    let count = File::open(aws).and_then(|mut file| file.read(&mut start)).ok()?;
-    let line = start[..count].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let path = Path::new(std::str::from_utf8(line).ok()?.trim());
-    let name = path.file_name()?.to_str()?;
-    (path.is_absolute() && name.starts_with("python")).then(|| path.to_owned())
-}
+    /// A variable as `aws` gets it; nothing where it is empty.
+    pub(crate) fn variable(&self, sh: &Shell, name: &str) -> Option<String> {
+        let fenced = self.fence.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
+        let is_open = self.fence.is_empty() || !LEADING_OUT.contains(&name);
+        let own = || sh.var(name).ok().filter(|_| is_open);
+        fenced.or_else(own).filter(|value| !value.is_empty())
+    }
 
-/// The AWS CLI as a program that stays up: its first line says that it is ready.
-pub(crate) fn resident<'s>(sh: &'s Shell, access: &Access, interpreter: &Path) -> Cmd<'s> {
-    access.surround(sh.cmd(interpreter)).args(["-c", include_str!("aws.py")])
+    /// Where the local service is.
+    fn local_endpoint(&self) -> Option<&str> {
+        let endpoint = self.fence.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL");
+        endpoint.map(|(_, value)| value.as_str())
+    }
 }
 
 fn aws<'s>(sh: &'s Shell, access: &Access) -> Cmd<'s> {
@@ -93,9 +98,18 @@ fn beanstalk<'s>(sh: &'s Shell, access: &Access, action: &str) -> Cmd<'s> {
     aws(sh, access).args(["elasticbeanstalk", action])
 }
 
+fn question(action: &'static str, parameters: Vec<(&'static str, Parameter)>) -> Question {
+    Question { service: "elasticbeanstalk", version: "2010-12-01", action, parameters }
+}
+
+fn named(name: &'static str, text: &str) -> (&'static str, Parameter) {
+    (name, Parameter::Text(text.to_owned()))
+}
+
 /// Who asks.
-pub(crate) fn identity<'s>(sh: &'s Shell, access: &Access) -> Cmd<'s> {
-    aws(sh, access).args(["sts", "get-caller-identity"])
+pub(crate) fn identity() -> Question {
+    let (service, version) = ("sts", "2011-06-15");
+    Question { service, version, action: "GetCallerIdentity", parameters: Vec::new() }
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,15 +118,13 @@ pub(crate) struct Identity {
     pub(crate) account: String,
 }
 
-pub(crate) fn environments<'s>(
-    sh: &'s Shell,
-    access: &Access,
-    application: &str,
-    environment: &str,
-) -> Cmd<'s> {
-    beanstalk(sh, access, "describe-environments")
-        .args(["--application-name", application, "--environment-names", environment])
-        .arg("--no-include-deleted")
+pub(crate) fn environments(application: &str, environment: &str) -> Question {
+    let parameters = vec![
+        named("ApplicationName", application),
+        ("EnvironmentNames", Parameter::List(vec![environment.to_owned()])),
+        ("IncludeDeleted", Parameter::No),
+    ];
+    question("DescribeEnvironments", parameters)
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,20 +171,14 @@ impl Environment {
 }
 
 /// What an environment told since a time of the service, the newest first.
-pub(crate) fn events<'s>(
-    sh: &'s Shell,
-    access: &Access,
-    application: &str,
-    environment: &str,
-    since: Option<&str>,
-) -> Cmd<'s> {
-    let cmd = beanstalk(sh, access, "describe-events")
-        .args(["--application-name", application, "--environment-name", environment])
-        .args(["--max-items", "200"]);
-    match since {
-        Some(time) => cmd.args(["--start-time", time]),
-        None => cmd,
-    }
+pub(crate) fn events(application: &str, environment: &str, since: Option<&str>) -> Question {
+    let mut parameters = vec![
+        named("ApplicationName", application),
+        named("EnvironmentName", environment),
+        named("MaxRecords", "200"),
+    ];
+    parameters.extend(since.map(|time| named("StartTime", time)));
+    question("DescribeEvents", parameters)
 }
 
 #[derive(Debug, Deserialize)]
@@ -190,10 +196,10 @@ pub(crate) struct Event {
 }
 
 /// What every instance runs; fails where health is not reported in detail.
-pub(crate) fn instances<'s>(sh: &'s Shell, access: &Access, environment: &str) -> Cmd<'s> {
-    beanstalk(sh, access, "describe-instances-health")
-        .args(["--environment-name", environment])
-        .args(["--attribute-names", "HealthStatus", "Deployment"])
+pub(crate) fn instances(environment: &str) -> Question {
+    let attributes = ["HealthStatus", "Deployment"].map(str::to_owned).to_vec();
+    let attributes = ("AttributeNames", Parameter::List(attributes));
+    question("DescribeInstancesHealth", vec![named("EnvironmentName", environment), attributes])
 }
 
 #[derive(Debug, Deserialize)]
@@ -215,18 +221,9 @@ pub(crate) struct Deployed {
     pub(crate) version_label: Option<String>,
 }
 
-pub(crate) fn versions<'s>(
-    sh: &'s Shell,
-    access: &Access,
-    application: &str,
-    label: &str,
-) -> Cmd<'s> {
-    beanstalk(sh, access, "describe-application-versions").args([
-        "--application-name",
-        application,
-        "--version-labels",
-        label,
-    ])
+pub(crate) fn versions(application: &str, label: &str) -> Question {
+    let labels = ("VersionLabels", Parameter::List(vec![label.to_owned()]));
+    question("DescribeApplicationVersions", vec![named("ApplicationName", application), labels])
 }
 
 #[derive(Debug, Deserialize)]
@@ -265,18 +262,12 @@ pub(crate) enum Of<'n> {
     Template(&'n str),
 }
 
-pub(crate) fn settings<'s>(
-    sh: &'s Shell,
-    access: &Access,
-    application: &str,
-    of: Of<'_>,
-) -> Cmd<'s> {
-    let cmd = beanstalk(sh, access, "describe-configuration-settings")
-        .args(["--application-name", application]);
-    match of {
-        Of::Environment(name) => cmd.args(["--environment-name", name]),
-        Of::Template(name) => cmd.args(["--template-name", name]),
-    }
+pub(crate) fn settings(application: &str, of: Of<'_>) -> Question {
+    let of = match of {
+        Of::Environment(name) => named("EnvironmentName", name),
+        Of::Template(name) => named("TemplateName", name),
+    };
+    question("DescribeConfigurationSettings", vec![named("ApplicationName", application), of])
 }
 
 /// Where the properties of an environment are, and those that name a place in a secret store.
@@ -287,7 +278,7 @@ pub(crate) const REFERENCES: &str = "aws:elasticbeanstalk:application:environmen
 pub(crate) type Properties = BTreeMap<(String, String), Secret>;
 
 /// Reads the answer to [`settings`].
-pub(crate) fn parse_settings(stdout: &str) -> Result<Properties> {
+pub(crate) fn parse_settings(answer: Value) -> Result<Properties> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
@@ -305,7 +296,7 @@ pub(crate) fn parse_settings(stdout: &str) -> Result<Properties> {
         option_name: String,
         value: Option<Secret>,
     }
-    let answer: Answer = parse(stdout)?;
+    let answer: Answer = parse(answer)?;
     let options = answer.configuration_settings.into_iter().flat_map(|it| it.option_settings);
     let properties = options.filter(|it| [PROPERTIES, REFERENCES].contains(&it.namespace.as_str()));
     Ok(properties
@@ -337,9 +328,8 @@ pub(crate) fn forget<'s>(
 }
 
 /// Reads an answer.
-pub(crate) fn parse<T: DeserializeOwned>(stdout: &str) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(answer: Value) -> Result<T> {
     // What is wrong is said without the text, which may hold secrets.
-    serde_json::from_str(stdout)
-        .map_err(|error| anyhow::anyhow!("line {}, column {}", error.line(), error.column()))
-        .context("aws printed something unexpected")
+    serde_json::from_value(answer)
+        .map_err(|_| anyhow::anyhow!("the service answered something unexpected"))
 }

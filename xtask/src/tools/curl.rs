@@ -54,13 +54,7 @@ pub(crate) struct Limits {
 }
 
 /// The command. `with_config`: more of it comes on stdin, as [`config`] writes it.
-pub(crate) fn request<'s>(
-    sh: &'s Shell,
-    request: &Request<'_>,
-    with_config: bool,
-    headers: &Path,
-    body: &Path,
-) -> Cmd<'s> {
+pub(crate) fn request<'s>(sh: &'s Shell, request: &Request<'_>, with_config: bool) -> Cmd<'s> {
     let Limits { connect_seconds, answer_seconds, stall_seconds, bytes } = request.limits;
     let (connect, answer) = (connect_seconds.to_string(), answer_seconds.to_string());
     let (stall, most) = (stall_seconds.to_string(), bytes.to_string());
@@ -95,7 +89,12 @@ pub(crate) fn request<'s>(
     for field in request.form {
         cmd = cmd.arg("--data-urlencode").arg(field);
     }
-    cmd.arg("--dump-header").arg(headers).arg("--output").arg(body).arg("--url").arg(request.url)
+    cmd.arg("--url").arg(request.url)
+}
+
+/// The same, with the answer in files.
+pub(crate) fn into_files<'s>(cmd: Cmd<'s>, headers: &Path, body: &Path) -> Cmd<'s> {
+    cmd.arg("--dump-header").arg(headers).arg("--output").arg(body)
 }
 
 /// What is secret of a request, as lines of a configuration: long options and their values.

@@ -146,6 +146,8 @@ fn a_secret_on_its_way_to_production_and_back_is_told_to_nobody() {
     for (what, text, sign) in [
         ("output", &said, "prod runs 1.0.0"),
         ("argv", &calls, "aws --region us-east-1 --output json"),
+        ("argv", &calls, "curl --disable --config - "),
+        ("argv", &calls, "Action=DescribeConfigurationSettings"),
         ("argv", &calls, "eb deploy "),
         ("argv", &calls, "update-environment --cli-input-json"),
         ("objects", &here, "deployments.jsonl"),

@@ -213,7 +213,7 @@ fn what_happens_on_the_way_ends_in_what_is_so() {
         it["after"] = "2999-01-01T00:00:00.000Z".into();
     });
     let mut looks = ward.shop.project.spawn(&["-v", "deploy", "--attach", "--settle", "1"]);
-    wait_until("a few looks", || looks.output().matches("describe-events").count() > 3);
+    wait_until("a few looks", || looks.output().matches("DescribeEvents").count() > 3);
     looks.signal("-INT");
     assert_eq!(looks.ends(), 130, "{}", looks.output());
     drop(looks);

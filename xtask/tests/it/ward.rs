@@ -163,34 +163,26 @@ impl Ward {
         self.shop.project.file(&path, script).mode(&path, 0o755);
     }
 
-    /// Puts a script before each call of `eb`, and of `aws` that stands for itself: those that
-    /// change something. The `aws` that stays up and is asked is the real one. `NAME` and `REAL` in
-    /// the script are the client and where it is.
+    /// Puts a script before each call of `eb` and of `aws`: those that change something, as curl
+    /// asks. `NAME` and `REAL` in the script are the client and where it is.
     pub(crate) fn fake_clients(&self, script: &str) {
+        let clients = self.clients();
         let script = |name: &str| {
-            let real = self.clients().join(name).display().to_string();
+            let real = clients.join(name).display().to_string();
             script.replace("NAME", name).replace("REAL", &real)
         };
         self.fake_client("eb", &format!("#!/bin/sh\n{}\n", script("eb")));
-        // An `aws` that stays up is its interpreter and a script of ours; else the first word is the
-        // file of `aws` itself.
-        let stays = "[ \"$1\" = -c ] && exec 'PYTHON' \"$@\"";
-        self.fake_interpreter(&format!("{stays}\nshift\n{}", script("aws")));
-    }
-
-    /// Puts a script in place of the interpreter of `aws`; `PYTHON` in it is the real one.
-    fn fake_interpreter(&self, script: &str) {
-        let clients = self.clients();
-        let script = script.replace("PYTHON", &clients.join("python3").display().to_string());
-        self.fake_client("python3", &format!("#!/bin/sh\n{script}\n"));
+        // Its interpreter, whose first word is the file of `aws` itself.
+        self.fake_client("python3", &format!("#!/bin/sh\nshift\n{}\n", script("aws")));
         let aws = std::fs::read_to_string(clients.join("aws")).unwrap();
         let (_, rest) = aws.split_once('\n').unwrap();
         let interpreter = self.shop.project.path("fake/python3");
         self.fake_client("aws", &format!("#!{}\n{rest}", interpreter.display()));
     }
 
-    /// Writes down every call of the clients that changes something.
+    /// Writes down every call of the clients.
     pub(crate) fn log_clients(&self) {
+        self.shop.project.file("calls", "");
         let log = self.shop.project.path("calls").display().to_string();
         self.fake_clients(&format!("echo \"NAME $*\" >> '{log}'\nexec 'REAL' \"$@\""));
     }
@@ -199,18 +191,6 @@ impl Ward {
     pub(crate) fn client_calls(&self) -> String {
         self.honest_clients();
         self.shop.project.read("calls")
-    }
-
-    /// Writes down each start of the AWS CLI: its interpreter is one that says so.
-    pub(crate) fn count_aws(&self) {
-        let log = self.shop.project.path("starts").display().to_string();
-        self.fake_interpreter(&format!("echo start >> '{log}'\nexec 'PYTHON' \"$@\""));
-    }
-
-    /// How often it was started since [`Ward::count_aws`], and the end of the counting.
-    pub(crate) fn aws_starts(&self) -> usize {
-        self.honest_clients();
-        self.shop.project.read("starts").lines().count()
     }
 
     pub(crate) fn honest_clients(&self) {

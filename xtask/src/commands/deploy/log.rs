@@ -13,7 +13,7 @@ use crate::ctx::{Ctx, LONG};
 use crate::exit;
 use crate::release::deployment::{self, Deployment, Kind, Log, Outcome, Verdict};
 use crate::release::record::Person;
-use crate::tools::git::{self, Change, Places, Signature};
+use crate::tools::git::{self, Change, Places, References, Signature};
 
 /// The log as the remote repository has it.
 pub(crate) struct Ledger<'c> {
@@ -49,7 +49,8 @@ impl<'c> Ledger<'c> {
             person: repository::person(ctx)?.map_err(anyhow::Error::msg)?,
             owner: owner(ctx, &repository.places)?,
         };
-        ledger.refresh()?;
+        // The push that takes the environment fails where this is old already.
+        ledger.take(&remote.references)?;
         Ok(ledger)
     }
 
@@ -91,8 +92,12 @@ impl<'c> Ledger<'c> {
 
     /// Reads again what the remote repository has.
     pub(crate) fn refresh(&mut self) -> Result<()> {
+        self.take(&remote_references(self.ctx, &self.remote)?)
+    }
+
+    fn take(&mut self, there: &Result<References, String>) -> Result<()> {
         let (ctx, remote) = (self.ctx, &self.remote);
-        let there = remote_references(ctx, remote)?.map_err(|words| {
+        let there = there.as_ref().map_err(|words| {
             exit::missing(format!(
                 "{remote} does not say what it has; `git ls-remote {remote}` must work: {words}"
             ))

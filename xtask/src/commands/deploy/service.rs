@@ -1,25 +1,20 @@
-//! The service that runs an environment: AWS, or the local Elastic Beanstalk. What it is asked goes
-//! by `aws`, what changes it by `eb`, but for the one change that `eb` cannot make.
-
-use std::cell::{RefCell, RefMut};
-use std::time::Duration;
+//! The service that runs an environment: AWS, or the local Elastic Beanstalk. `client.rs` asks it;
+//! `eb` changes it, and `aws` makes the one change that `eb` cannot.
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use xshell::Cmd;
 
+use super::client::{ANSWER, Client};
 use crate::commands::{beanstalk, setup};
-use crate::ctx::{Ctx, LONG, Resident};
+use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::beanstalk::Target;
 use crate::release::deployment;
 use crate::secret::Secret;
+use crate::tools::aws::query::Question;
 use crate::tools::aws::{self, Access, Environment, Event, Of, Place, Properties};
 use crate::tools::eb;
-
-/// Longest wait for one answer of the service, throttling and repetitions included.
-const ANSWER: Duration = Duration::from_secs(90);
 
 /// The region that a local service is in.
 const LOCAL_REGION: &str = "us-east-1";
@@ -28,18 +23,9 @@ pub(crate) struct Service<'c> {
     ctx: &'c Ctx,
     /// In the directory that `eb` works in.
     workshop: Ctx,
-    access: Access,
-    /// The AWS CLI that stays up, once there was a question.
-    aws: RefCell<Aws>,
+    client: Client,
     pub(crate) target: deployment::Target,
     pub(crate) local: bool,
-}
-
-enum Aws {
-    NotStarted,
-    StaysUp(Resident),
-    /// It cannot stay up: it is a script of somebody's, or version 2, which is not Python's.
-    StartsEachTime,
 }
 
 impl<'c> Service<'c> {
@@ -68,8 +54,7 @@ impl<'c> Service<'c> {
         let mut service = Service {
             ctx,
             workshop,
-            access,
-            aws: RefCell::new(Aws::NotStarted),
+            client: Client::open(ctx, access)?,
             target: deployment::Target {
                 account: String::new(),
                 region,
@@ -78,7 +63,7 @@ impl<'c> Service<'c> {
             },
             local: target.region.is_none(),
         };
-        let identity: aws::Identity = service.ask(aws::identity(&ctx.sh, &service.access))?;
+        let identity: aws::Identity = service.ask(&aws::identity())?;
         service.target.account = identity.account;
         Ok(service)
     }
@@ -90,7 +75,7 @@ impl<'c> Service<'c> {
 
     /// What somebody types to do with the service what this tool does not do.
     pub(crate) fn by_hand(&self, action: &str) -> String {
-        let Access { aws, region, profile, .. } = &self.access;
+        let Access { aws, region, profile, .. } = &self.client.access;
         let profile = profile.as_ref().map(|it| format!(" --profile {it}")).unwrap_or_default();
         let call =
             format!("{}{profile} --region {region} elasticbeanstalk {action}", aws.display());
@@ -102,63 +87,22 @@ impl<'c> Service<'c> {
 
     // --- questions --------------------------------------------------------------------------
 
-    fn ask<T: DeserializeOwned>(&self, cmd: Cmd<'_>) -> Result<T> {
-        aws::parse(&self.answer(cmd)?)
-    }
-
-    fn answer(&self, cmd: Cmd<'_>) -> Result<String> {
-        self.answer_within(cmd, ANSWER)
-    }
-
-    fn answer_within(&self, cmd: Cmd<'_>, deadline: Duration) -> Result<String> {
-        let shown = cmd.to_string();
-        let mut aws = self.resident()?;
-        let answer = match &mut *aws {
-            Aws::StaysUp(resident) => {
-                let answer = resident.ask(self.ctx, cmd, deadline);
-                if answer.is_err() {
-                    *aws = Aws::NotStarted;
-                }
-                answer?
-            }
-            _ => self.ctx.ask(cmd, deadline)?,
-        };
-        let said = answer.stderr.trim().to_owned();
-        answer.success(&shown).map_err(|error| explain(error, &said))
-    }
-
-    /// The AWS CLI, started where that is still to be done.
-    fn resident(&self) -> Result<RefMut<'_, Aws>> {
-        let mut aws = self.aws.borrow_mut();
-        if matches!(*aws, Aws::NotStarted) {
-            *aws = match aws::interpreter(&self.access.aws) {
-                None => Aws::StartsEachTime,
-                Some(interpreter) => {
-                    let cmd = aws::resident(&self.ctx.sh, &self.access, &interpreter);
-                    match Resident::start(self.ctx, cmd, ANSWER) {
-                        Ok(resident) => Aws::StaysUp(resident),
-                        Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
-                        Err(_) => Aws::StartsEachTime,
-                    }
-                }
-            };
-        }
-        Ok(aws)
+    fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T> {
+        aws::parse(self.client.ask(self.ctx, question)?)
     }
 
     pub(crate) fn environment(&self) -> Result<Option<Environment>> {
         let target = &self.target;
-        let sh = &self.ctx.sh;
-        let cmd = aws::environments(sh, &self.access, &target.application, &target.environment);
-        let found: aws::Environments = self.ask(cmd)?;
+        let question = aws::environments(&target.application, &target.environment);
+        let found: aws::Environments = self.ask(&question)?;
         Ok(found.environments.into_iter().next())
     }
 
     /// What it told since a time, the oldest first.
     pub(crate) fn events(&self, since: Option<&str>) -> Result<Vec<Event>> {
         let deployment::Target { application, environment, .. } = &self.target;
-        let cmd = aws::events(&self.ctx.sh, &self.access, application, environment, since);
-        let mut events = self.ask::<aws::Events>(cmd)?.events;
+        let found: aws::Events = self.ask(&aws::events(application, environment, since))?;
+        let mut events = found.events;
         events.reverse();
         // The time itself is part of what is asked for, and was told already.
         events.retain(|event| since.is_none_or(|since| event.event_date.as_str() > since));
@@ -167,8 +111,7 @@ impl<'c> Service<'c> {
 
     /// What each instance runs; nothing where the service does not say.
     pub(crate) fn instances(&self) -> Result<Vec<aws::Instance>> {
-        let cmd = aws::instances(&self.ctx.sh, &self.access, &self.target.environment);
-        match self.ask::<aws::Instances>(cmd) {
+        match self.ask::<aws::Instances>(&aws::instances(&self.target.environment)) {
             Ok(found) => Ok(found.instance_health_list),
             Err(error) if exit::code(&error) == exit::FAILED => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -177,9 +120,8 @@ impl<'c> Service<'c> {
 
     /// The SHA-256 of the bundle that lies under a label; `None` where no version has it.
     pub(crate) fn bundle(&self, label: &str) -> Result<Option<String>> {
-        let sh = &self.ctx.sh;
-        let found = aws::versions(sh, &self.access, &self.target.application, label);
-        let found: aws::Versions = match self.ask(found) {
+        let question = aws::versions(&self.target.application, label);
+        let found: aws::Versions = match self.ask(&question) {
             Err(error) if format!("{error:#}").contains("No Application named") => return Ok(None),
             found => found?,
         };
@@ -193,8 +135,8 @@ impl<'c> Service<'c> {
     fn hash(&self, place: &Place) -> Result<String> {
         let directory = tempfile::tempdir().context("can't create a directory")?;
         let file = directory.path().join("bundle.zip");
-        self.answer_within(aws::fetch(&self.ctx.sh, &self.access, place, &file), LONG)
-            .with_context(|| format!("can't get {}/{} back", place.bucket, place.key))?;
+        let fetched = self.client.fetch(self.ctx, place, &file);
+        fetched.with_context(|| format!("can't get {}/{} back", place.bucket, place.key))?;
         let bytes = std::fs::read(&file).context("can't read the bundle")?;
         Ok(fingerprint::sha256(&bytes))
     }
@@ -217,9 +159,8 @@ impl<'c> Service<'c> {
     }
 
     fn properties_of(&self, of: Of<'_>) -> Result<Properties> {
-        let application = &self.target.application;
-        let cmd = aws::settings(&self.ctx.sh, &self.access, application, of);
-        aws::parse_settings(&self.answer(cmd)?)
+        let question = aws::settings(&self.target.application, of);
+        aws::parse_settings(self.client.ask(self.ctx, &question)?)
     }
 
     // --- changes ----------------------------------------------------------------------------
@@ -235,14 +176,14 @@ impl<'c> Service<'c> {
         self.configure("none")?;
         let sh = &self.workshop.sh;
         let name = &self.target.environment;
-        let cmd = eb::create_environment(sh, &self.access, name, platform, self.local);
+        let cmd = eb::create_environment(sh, &self.client.access, name, platform, self.local);
         self.workshop.run(cmd).context("the environment can't be made")
     }
 
     /// Puts a bundle, a file in [`Service::directory`], into the service.
     pub(crate) fn upload(&self, artifact: &str, label: &str, description: &str) -> Result<()> {
         self.configure(artifact)?;
-        let cmd = eb::create_version(&self.workshop.sh, &self.access, label, description);
+        let cmd = eb::create_version(&self.workshop.sh, &self.client.access, label, description);
         self.workshop.run(cmd).with_context(|| format!("the bundle {label} can't be uploaded"))
     }
 
@@ -251,7 +192,7 @@ impl<'c> Service<'c> {
         if change.is_empty() {
             self.configure("none")?;
             let sh = &self.workshop.sh;
-            let cmd = eb::deploy(sh, &self.access, &self.target.environment, label);
+            let cmd = eb::deploy(sh, &self.client.access, &self.target.environment, label);
             return self.workshop.run(cmd);
         }
         let parameters = json!({
@@ -278,12 +219,16 @@ impl<'c> Service<'c> {
 
     pub(crate) fn forget(&self, template: &str) -> Result<()> {
         let application = &self.target.application;
-        self.ctx.run(aws::forget(&self.ctx.sh, &self.access, application, template))
+        self.ctx.run(aws::forget(&self.ctx.sh, &self.client.access, application, template))
     }
 
     pub(crate) fn abort(&self) -> Result<()> {
         self.configure("none")?;
-        self.workshop.run(eb::abort(&self.workshop.sh, &self.access, &self.target.environment))
+        self.workshop.run(eb::abort(
+            &self.workshop.sh,
+            &self.client.access,
+            &self.target.environment,
+        ))
     }
 
     /// Parameters may be secret: they go by stdin, and nothing that comes back is shown before
@@ -294,7 +239,7 @@ impl<'c> Service<'c> {
         parameters: &serde_json::Value,
         secrets: &Properties,
     ) -> Result<()> {
-        let cmd = aws::change(&self.ctx.sh, &self.access, action);
+        let cmd = aws::change(&self.ctx.sh, &self.client.access, action);
         let parameters = Secret::new(parameters.to_string());
         let done = self.ctx.run_with_input(cmd, &parameters, ANSWER);
         done.map_err(|error| without(&error, secrets))
@@ -348,19 +293,4 @@ fn without(error: &anyhow::Error, secrets: &Properties) -> anyhow::Error {
         text = text.replace(value, "(a setting)");
     }
     exit::Exit { code, message: text }.into()
-}
-
-/// What has to be done about an answer that is none.
-fn explain(error: anyhow::Error, said: &str) -> anyhow::Error {
-    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["ExpiredToken", "Unable to locate credentials", "InvalidClientTokenId", "SSO"]) {
-        return exit::missing(format!(
-            "the credentials are missing, wrong or have expired; log in to AWS (`aws sts \
-             get-caller-identity` must work), and run the same command again\n  {said}"
-        ));
-    }
-    if has(&["Could not connect to the endpoint", "ProxyConnectionError", "ConnectTimeout"]) {
-        return exit::missing(format!("the service does not answer\n  {said}"));
-    }
-    error
 }

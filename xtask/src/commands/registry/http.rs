@@ -67,7 +67,8 @@ pub(super) fn once(
     let headers = NamedTempFile::new().context("can't create a temporary file")?;
     let body = NamedTempFile::new().context("can't create a temporary file")?;
     let with_config = !secrets.is_empty();
-    let cmd = curl::request(&ctx.sh, request, with_config, headers.path(), body.path());
+    let cmd = curl::request(&ctx.sh, request, with_config);
+    let cmd = curl::into_files(cmd, headers.path(), body.path());
     // curl's own deadlines come first.
     let deadline = Duration::from_secs(u64::from(request.limits.answer_seconds) + 10);
     let said = match with_config {

@@ -23,7 +23,8 @@ fn request(url: &str, method: Method, trust: &Trust, with_config: bool) -> Strin
     let accept: &[&str] = if method == Method::Get { &["a/b", "c/d"] } else { &[] };
     let request = Request { method, url, accept, form, trust, limits };
     let sh = &Shell::new().unwrap();
-    curl::request(sh, &request, with_config, Path::new("/t/head"), Path::new("/t/body")).to_string()
+    let cmd = curl::request(sh, &request, with_config);
+    curl::into_files(cmd, Path::new("/t/head"), Path::new("/t/body")).to_string()
 }
 
 #[test]
@@ -33,13 +34,13 @@ fn curl_is_told_all_but_secrets_by_argv() {
     check(
         request("https://host/v2/", Method::Get, &trust, false),
         expect![[
-            r#"curl --disable --silent --show-error --globoff --proto =https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --get --location --max-redirs 5 --header "Accept: a/b, c/d" --data-urlencode "service=a b" --data-urlencode scope=repository:x:pull --dump-header /t/head --output /t/body --url https://host/v2/"#
+            r#"curl --disable --silent --show-error --globoff --proto =https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --get --location --max-redirs 5 --header "Accept: a/b, c/d" --data-urlencode "service=a b" --data-urlencode scope=repository:x:pull --url https://host/v2/ --dump-header /t/head --output /t/body"#
         ]],
     );
     check(
         request("https://host/v2/x", Method::Head, &trust, true),
         expect![
-            "curl --disable --config - --silent --show-error --globoff --proto =https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --head --location --max-redirs 5 --dump-header /t/head --output /t/body --url https://host/v2/x"
+            "curl --disable --config - --silent --show-error --globoff --proto =https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --head --location --max-redirs 5 --url https://host/v2/x --dump-header /t/head --output /t/body"
         ],
     );
     let authority = Some("/etc/docker/certs.d/host/ca.crt".into());
@@ -47,7 +48,7 @@ fn curl_is_told_all_but_secrets_by_argv() {
     check(
         request("http://host/token", Method::Post, &trust, true),
         expect![[
-            r#"curl --disable --config - --silent --show-error --globoff --proto =http,https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --insecure --proxy  --cacert /etc/docker/certs.d/host/ca.crt --data-urlencode "service=a b" --data-urlencode scope=repository:x:pull --dump-header /t/head --output /t/body --url http://host/token"#
+            r#"curl --disable --config - --silent --show-error --globoff --proto =http,https --connect-timeout 10 --max-time 20 --speed-limit 1000 --speed-time 30 --max-filesize 4096 --insecure --proxy  --cacert /etc/docker/certs.d/host/ca.crt --data-urlencode "service=a b" --data-urlencode scope=repository:x:pull --url http://host/token --dump-header /t/head --output /t/body"#
         ]],
     );
 }
