@@ -246,7 +246,8 @@ fn branch_problems(
     if repository.places.shallow {
         problems.push(
             "this clone is shallow, so nobody can tell what is new; `git fetch --unshallow` \
-             completes it"
+             completes it; in a CI job set `fetch-depth: 0` of actions/checkout, `GIT_DEPTH: \"0\"` of \
+             GitLab CI, or no `shallow` of Jenkins"
                 .into(),
         );
     }

@@ -47,12 +47,24 @@ pub(crate) struct Remote {
 pub(crate) fn places(ctx: &Ctx) -> Result<Places> {
     let answer = ctx.ask(git::places(&ctx.sh), QUESTION)?;
     if !answer.status.success() {
+        if answer.stderr.contains("dubious ownership") {
+            return Err(exit::usage(format!(
+                "git refuses this repository, since it belongs to a different user; trust it with \
+                 `git config --global --add safe.directory {}`",
+                refused_directory(&answer.stderr).unwrap_or("DIRECTORY")
+            )));
+        }
         return Err(exit::usage(format!(
             "releases are made from commits, and git says: {}\n  begin with `git init`",
             answer.stderr.trim()
         )));
     }
     git::parse_places(&answer.stdout)
+}
+
+/// The directory in git's words about an owner that it does not trust.
+fn refused_directory(words: &str) -> Option<&str> {
+    Some(words.split_once("repository at '")?.1.split_once("'\n")?.0)
 }
 
 /// Where the tool keeps what belongs to all checkouts of a repository.
@@ -173,7 +185,8 @@ pub(crate) fn person(ctx: &Ctx) -> Result<Result<Person, String>> {
     let answer = ctx.ask(git::identity(&ctx.sh), QUESTION)?;
     if !answer.status.success() {
         return Ok(Err("git does not know who you are; `git config user.name NAME` and `git \
-                       config user.email ADDRESS` tell it"
+                       config user.email ADDRESS` tell it, or in a CI job \
+                       GIT_COMMITTER_NAME and GIT_COMMITTER_EMAIL"
             .into()));
     }
     let (name, email) = git::parse_identity(&answer.stdout)?;
