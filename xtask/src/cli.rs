@@ -14,6 +14,8 @@ mod image;
 mod procfile;
 mod release;
 mod run;
+#[cfg(test)]
+mod tests;
 pub(crate) use beanstalk::Beanstalk;
 pub(crate) use checks::{Check, Ci, Parity, Selftest, Store, Test};
 pub(crate) use deploy::{Bundle, Deploy, Patience, Rehearse, Rollback};

@@ -20,6 +20,7 @@ mod breaks;
 mod browser;
 mod bundle;
 mod campaign;
+mod ci_jobs;
 mod cli;
 mod compose_files;
 mod deploy;
