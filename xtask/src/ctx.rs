@@ -17,6 +17,7 @@ use xshell::{Cmd, Shell};
 use crate::secret::Secret;
 use crate::{cli, exit};
 
+mod annotate;
 mod caller;
 mod child;
 mod files;

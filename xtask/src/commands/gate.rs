@@ -79,11 +79,16 @@ impl<'c> Gates<'c> {
         }
         let started = Instant::now();
         ctx.say(format_args!("gate: {name} (after {})", clock(self.began.elapsed())));
-        let status = match gate() {
+        ctx.begin_section(name);
+        let result = gate();
+        ctx.end_section(name);
+        let status = match result {
             Ok(status) => status,
             Err(error) if exit::code(&error) == exit::INTERRUPTED => return Err(error),
             Err(error) => {
-                ctx.complain(format_args!("{error:#}"));
+                let words = format!("{error:#}");
+                ctx.complain(&words);
+                ctx.annotate(&words);
                 match exit::code(&error) {
                     exit::MISSING => Status::Missing,
                     _ => Status::Failed,

@@ -120,6 +120,7 @@ fn github(version: &str) -> System {
     for (name, job) in file["jobs"].as_object().unwrap() {
         let mut shared = texts(&file["env"], &fill);
         shared.extend(texts(&job["env"], &fill));
+        shared.insert("GITHUB_ACTIONS".into(), "true".into());
         let steps = job["steps"].as_array().unwrap();
         let shallow = steps[0]["with"]["fetch-depth"] != 0;
         assert!(steps[0]["uses"].as_str().unwrap().starts_with("actions/checkout@"));

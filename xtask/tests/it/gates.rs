@@ -50,6 +50,35 @@ fn add_to_git(project: &Project) {
     }
 }
 
+#[test]
+fn a_ci_system_is_told_of_problems_and_gates_in_its_own_words() {
+    let mut project = Project::new();
+    project.in_git().compose(&[]).file("docker/app/Dockerfile", "FROM\n");
+    let lock = std::fs::read_to_string(crate::dsl::repository().join("docker/stack.lock")).unwrap();
+    project.file("docker/stack.lock", lock);
+    let plain = project.xtask(&["check"]).exits(3);
+    assert!(!plain.stderr.contains("::error") && !plain.stderr.contains("section_"), "{plain:?}");
+    project.variable("GITHUB_ACTIONS", "true");
+    let marked = project.xtask(&["check", "--json"]).exits(3);
+    marked.events();
+    assert!(
+        marked.stderr.contains("\n::error file=docker/app/Dockerfile,line=1::"),
+        "{}",
+        marked.stderr
+    );
+    // The project may lie below the top of its repository.
+    let (top, name) = (project.root().parent().unwrap(), project.root().file_name().unwrap());
+    let (top, name) = (top.display().to_string(), name.display().to_string());
+    project.variable("GITHUB_WORKSPACE", &top);
+    let below = format!("::error file={name}/docker/app/Dockerfile,line=1::");
+    project.xtask(&["check"]).exits(3).says(&below);
+    project.variable("GITHUB_ACTIONS", "false").variable("GITLAB_CI", "true");
+    let folded = project.xtask(&["check"]).exits(3);
+    let places = ["section_start:", ":Dockerfiles[collapsed=true]\r", "section_end:", "error: "];
+    let places = places.map(|words| folded.stderr.find(words).expect(words));
+    assert!(places.is_sorted(), "the problem is not folded away: {}", folded.stderr);
+}
+
 /// Containers and volumes that a smoke gate of a project has left.
 fn left_by_smoke(project: &Project) -> String {
     let name = format!("name={}-smoke", project.name);
