@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::env;
 use super::publish::images::{Shelf, There};
 use super::release::repository;
-use super::release::{SHIPPED, commit_problems};
+use super::release::{SHIPPED, commit_problems, contents};
 use super::releases;
 use crate::cli;
 use crate::ctx::Ctx;
@@ -111,7 +111,8 @@ pub(crate) fn make(ctx: &Ctx, version: &Version, environment: &str, file: &Path)
     let images = published(ctx, &record)?;
     // The tree of the commit has one place.
     let _lock = ctx.lock("bundle")?;
-    let tree = repository::check_out(ctx, &places, &record.commit, "bundle")?;
+    let stack = contents::Needed::Stack;
+    let tree = repository::check_out_part(ctx, &places, &record.commit, "bundle", stack)?;
     let commit = Commit::load(&tree.ctx, &record, environment)?;
     let made = commit.make(&images)?;
     let entries = entries(&commit.facts, &made)?;

@@ -93,6 +93,10 @@ fn claim<'c>(ctx: &'c Ctx, places: &Places, plan: Plan<'c>) -> Result<Plan<'c>> 
     }
 }
 
+/// Without a remote repository nothing can be published or deployed.
+pub(crate) const NO_REMOTE: &str =
+    "no git remote is configured; add one with `git remote add origin URL`";
+
 /// What has to be done, after everything that can be asked was asked.
 struct Plan<'r> {
     record: Record,
@@ -145,13 +149,11 @@ fn plan<'c>(ctx: &'c Ctx, repository: &Repository, version: &Version) -> Result<
     problems.extend(release::commit_problems(ctx, &repository.places, here, &record)?);
     let references = match repository.remote.as_ref().map(|remote| &remote.references) {
         None => {
-            problems.push("this repository has no remote one; `git remote add origin URL`".into());
+            problems.push(NO_REMOTE.into());
             Vec::new()
         }
         Some(Err(words)) => {
-            problems.push(format!(
-                "{name} does not say what it has; `git ls-remote {name}` must work: {words}"
-            ));
+            problems.push(release::cannot_list(&name, words));
             Vec::new()
         }
         Some(Ok(there)) => changes(ctx, there, &here.object, &record, &name, &mut problems)?,
@@ -159,7 +161,8 @@ fn plan<'c>(ctx: &'c Ctx, repository: &Repository, version: &Version) -> Result<
     let claim = claim::of(repository.there(), version, here.commit(), &mut problems);
     let shelf = Shelf::open(ctx, &record);
     let (shelf, missing) = match shelf.and_then(|shelf| {
-        let missing = missing(ctx, &shelf, &record, &mut problems)?;
+        let is_published = repository.there().contains_key(&tag);
+        let missing = missing(ctx, &shelf, &record, is_published, &mut problems)?;
         Ok((shelf, missing))
     }) {
         Ok(found) => found,
@@ -234,6 +237,7 @@ fn missing(
     ctx: &Ctx,
     shelf: &Shelf<'_>,
     record: &Record,
+    is_published: bool,
     problems: &mut Vec<String>,
 ) -> Result<Vec<(String, String)>> {
     let mut missing = Vec::new();
@@ -251,10 +255,16 @@ fn missing(
                 }
             }
             There::Other(found) => problems.push(format!(
-                "the registry has another {}: its configuration is {found}; a published name never \
-                 moves, so take this release back with `cargo xtask release --abort {}`, and {}",
+                "the registry has a different {}, whose configuration is {found}; a published name \
+                 never moves, so {}{}",
                 shelf.name(record, image),
-                record.version,
+                match is_published {
+                    true => String::new(),
+                    false => format!(
+                        "take this release back with `cargo xtask release --abort {}`, and ",
+                        record.version
+                    ),
+                },
                 release::taken::use_next(&record.version)
             )),
             There::Nothing => match images::here(ctx, record, image)? {

@@ -71,6 +71,13 @@ impl Play {
     fn of(ctx: &Ctx, version: &Version) -> Result<Play> {
         let repository = Repository::observe(ctx, repository::places(ctx)?)?;
         anyhow::ensure!(
+            !version::is_prerelease(version),
+            exit::usage(format!(
+                "a rehearsal ends in {ENVIRONMENT}, which takes no prerelease; rehearse the release \
+                 that {version} leads to"
+            ))
+        );
+        anyhow::ensure!(
             !repository.has_tag(version),
             exit::usage(format!("{version} is released; rehearse what is to be released next"))
         );
@@ -82,10 +89,8 @@ impl Play {
         let commit = repository.branch(&branch).map(str::to_owned).with_context(|| {
             format!("there is no branch {branch}, which {version} would be released from")
         })?;
-        let before: Vec<Version> =
-            releases::versions(ctx)?.into_iter().filter(|it| it < version).collect();
-        let base_commit = match before.iter().max() {
-            Some(previous) => releases::load(ctx, previous)?.commit,
+        let base_commit = match version::previous(version, &releases::versions(ctx)?) {
+            Some(previous) => releases::load(ctx, &previous)?.commit,
             None => commit.clone(),
         };
         let facts = super::env::load(ctx, ENVIRONMENT)?;

@@ -26,7 +26,7 @@ mod abort;
 mod begun;
 mod collect;
 pub(crate) mod commit;
-mod contents;
+pub(crate) mod contents;
 mod decide;
 pub(crate) mod default_branch;
 pub(crate) mod git_problems;
@@ -38,7 +38,7 @@ pub(crate) mod taken;
 mod verify;
 
 use decide::Decided;
-pub(crate) use decide::short;
+pub(crate) use decide::{cannot_list, short};
 use repository::Repository;
 pub(crate) use verify::commit_problems;
 
@@ -119,7 +119,7 @@ fn announce(
         ctx.say("  what is changed here and not committed is no part of it");
     }
     if repository.remote.is_none() {
-        ctx.say("  this repository has no remote one yet; `publish` will need it");
+        ctx.say("  no git remote is configured; `publish` needs one: `git remote add origin URL`");
     }
     Ok(())
 }

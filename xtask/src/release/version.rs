@@ -5,7 +5,7 @@
 //! same commit has the same images. No release follows a prerelease: production has never run it.
 //! Build metadata (`+`) is refused, since Docker has no tag with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::{Prerelease, Version};
 
@@ -123,11 +123,29 @@ pub(crate) fn problem(version: &Version, existing: &[Version]) -> Option<String>
     final_problem(version, &target, existing).or_else(|| stage_problem(version, &target, existing))
 }
 
+fn newest_stage<'v>(target: &Version, existing: &'v [Version]) -> Option<&'v Version> {
+    existing.iter().filter(|it| is_prerelease(it) && final_of(it) == *target).max()
+}
+
+/// The versions that could stand between those that there are and a version that may not follow
+/// them.
+pub(crate) fn candidates(version: &Version, existing: &[Version]) -> Vec<Version> {
+    let mut candidates = next(version, existing);
+    if let Some((word, _)) = stage(version) {
+        let target = final_of(version);
+        let newest = newest_stage(&target, existing)
+            .filter(|it| stage(it).is_some_and(|(other, _)| other == word));
+        let first = Prerelease::new(&format!("{word}.1")).ok();
+        let first = first.map(|pre| Version { pre, ..target });
+        candidates.extend(newest.map_or(first, next_stage));
+    }
+    candidates
+}
+
 /// The number of a prerelease follows that of the one before, or begins with 1.
 fn stage_problem(version: &Version, target: &Version, existing: &[Version]) -> Option<String> {
     let (word, number) = stage(version)?;
-    let of_it = existing.iter().filter(|it| is_prerelease(it) && final_of(it) == *target);
-    let newest = of_it.max();
+    let newest = newest_stage(target, existing);
     let last = newest.and_then(stage).filter(|(other, _)| *other == word);
     let wanted = last.map_or(1, |(_, number)| number + 1);
     if newest.is_some_and(|newest| newest > version && last.is_none()) {
@@ -208,8 +226,8 @@ pub(crate) fn of_image_tag(tag: &str) -> Option<Version> {
     parse(tag).ok().filter(|version| version.to_string() == tag)
 }
 
-/// The references whose tag is one of the newest releases of their repository, or a prerelease that
-/// is newer than all of them.
+/// The references whose tag is one of the newest releases of their repository, or a prerelease of
+/// a version that is not released.
 pub(crate) fn newest<'r>(references: &[&'r str], count: usize) -> Vec<&'r str> {
     let mut repositories: BTreeMap<&str, Vec<(Version, &'r str)>> = BTreeMap::new();
     for &reference in references {
@@ -222,11 +240,13 @@ pub(crate) fn newest<'r>(references: &[&'r str], count: usize) -> Vec<&'r str> {
     let mut newest = Vec::new();
     for mut versions in repositories.into_values() {
         versions.sort_by(|one, other| other.0.cmp(&one.0));
+        let finals: BTreeSet<Version> =
+            versions.iter().map(|it| it.0.clone()).filter(|it| !is_prerelease(it)).collect();
         let mut releases = 0;
         newest.extend(versions.into_iter().filter_map(|(version, reference)| {
             releases += usize::from(!is_prerelease(&version));
             let is_kept = match is_prerelease(&version) {
-                true => releases == 0,
+                true => !finals.contains(&final_of(&version)),
                 false => releases <= count,
             };
             is_kept.then_some(reference)

@@ -51,9 +51,6 @@ fn exact(sh: &Shell) -> Cmd<'_> {
     alone(sh)
         .args(["-c", "core.autocrlf=false", "-c", "core.eol=lf"])
         .args(["-c", "core.attributesFile=/dev/null", "-c", "core.symlinks=true"])
-        // What Git LFS would get comes from where the release finds it.
-        .args(["-c", "filter.lfs.smudge=", "-c", "filter.lfs.process="])
-        .args(["-c", "filter.lfs.required=false"])
         .env("GIT_ATTR_NOSYSTEM", "1")
 }
 
@@ -252,10 +249,18 @@ pub(crate) fn clone_shared<'s>(sh: &'s Shell, repository: &str, directory: &Path
         .arg(directory)
 }
 
-/// Fills a clone with the files of a commit.
+/// Fills a clone with the files of a commit. The filters of `.gitattributes` are programs that this
+/// user's settings name: none of those is read.
 pub(crate) fn check_out<'s>(sh: &'s Shell, directory: &Path, commit: &str) -> Cmd<'s> {
     let checkout = ["checkout", "--quiet", "--no-recurse-submodules", "--detach", commit];
-    exact(sh).arg("-C").arg(directory).args(checkout)
+    exact(sh)
+        .arg("-C")
+        .arg(directory)
+        .args(checkout)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env_remove("GIT_CONFIG_COUNT")
+        .env_remove("GIT_CONFIG_PARAMETERS")
 }
 
 /// Changes files as a patch says, or takes that back.

@@ -158,7 +158,7 @@ fn a_version_that_names_another_image_in_the_registry_is_never_published() {
     docker(&["image", "tag", &other, &app]);
     docker(&["image", "push", "--quiet", &app]);
     docker(&["image", "rm", &app]);
-    market.fails(1, &format!("/app:1.0.0: its configuration is {other}; a published name"));
+    market.fails(1, &format!("/app:1.0.0: whose configuration is {other}; a published name"));
     market.forget();
     // Somebody moves the name when it has just been pushed.
     market.shop.project.fake(
@@ -210,9 +210,9 @@ fn a_remote_repository_that_does_not_take_both_branch_and_tag_gets_neither() {
     let fails = |text: &str| refused(&shop, shop.publish("1.0.0"), 1, text);
 
     shop.git(&["remote", "remove", "origin"]);
-    fails("this repository has no remote one; `git remote add origin URL`");
+    fails("no git remote is configured; add one with `git remote add origin URL`");
     shop.git(&["remote", "add", "origin", "/nowhere"]);
-    fails("origin does not say what it has; `git ls-remote origin` must work");
+    fails("cannot list the branches and tags of origin; `git ls-remote origin` must work");
     shop.git(&["remote", "set-url", "origin", shop.remote().to_str().unwrap()]);
     shop.git_there(&["config", "receive.advertiseAtomic", "false"]);
     fails("origin can't take branch and tag in one step, so neither was pushed");

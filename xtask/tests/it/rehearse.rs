@@ -11,7 +11,11 @@ fn a_rehearsal_lives_through_everything_and_leaves_nothing_behind() {
     for file in ["docker/registry/Dockerfile", "docker/registry/config.yml"] {
         project.file(file, std::fs::read(repository().join(file)).unwrap());
     }
+    // A default branch with a name of its own, and a different one that is checked out.
+    shop.git(&["branch", "--move", "main", "trunk"]);
     shop.commit("with a registry");
+    shop.git_there(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    shop.git(&["checkout", "--quiet", "-b", "idea"]);
     let references = shop.references();
     let answer = project.xtask(&["rehearse", "1.0.0", "--yes"]).succeeds();
     for line in ["release 0.0.0", "deploy 1.0.0", "roll back to 0.0.0", "compare", "all green"] {
@@ -33,6 +37,7 @@ fn a_rehearsal_lives_through_everything_and_leaves_nothing_behind() {
     assert!(left.len() > 1, "{left:?}");
 
     // What would not do there does not do here.
+    shop.git(&["checkout", "--quiet", "trunk"]);
     project.file("app/source.txt", "broken\n");
     shop.commit("an app that is ill");
     shop.release("1.0.0").succeeds();

@@ -47,6 +47,12 @@ fn the_default_branch_of_the_remote_repository_is_released_whatever_its_name() {
     assert_eq!(shop.record("0.1.0")["commit"], trunk.as_str());
     assert_eq!(shop.record("0.1.0")["by"]["email"], "ci@example.org");
     shop.release("minor").succeeds().says("trunk has nothing new since 0.1.0");
+    // A colleague pushed, and nothing of that is here.
+    let theirs = ["commit-tree", "-p", "trunk", "-m", "theirs", "trunk^{tree}"];
+    let theirs = shop.git(&theirs);
+    shop.git(&["push", "--quiet", "origin", &format!("{theirs}:refs/heads/trunk")]);
+    shop.release("minor").exits(1).says("trunk is behind origin");
+    shop.git(&["push", "--quiet", "--force", "origin", "trunk"]);
     // What the remote repository says counts more than what is checked out.
     shop.git(&["checkout", "--quiet", "main"]);
     let dry = shop.project.xtask(&["release", "0.2.0", "--dry-run"]).succeeds();
@@ -61,6 +67,17 @@ fn a_branch_that_may_not_be_the_one_that_is_meant_is_never_released_without_a_wo
     let refused = "trunk is checked out and is ahead of main, which releases come from; run `git \
                    switch main` if that is right, or name trunk in \
                    environments/prod/environment.toml: [release] branch = \"trunk\"";
+    // A setting that is not that of the default branch.
+    let path = "environments/prod/environment.toml";
+    let before = shop.project.read(path);
+    setting(&shop, "trunk");
+    shop.commit("releases come from trunk");
+    setting(&shop, "main");
+    let two = "[release] branch is \"main\" in environments/prod/environment.toml, and \"trunk\" on \
+               the default branch";
+    shop.release("minor").exits(1).says(two);
+    shop.project.file(path, before);
+    shop.commit("no setting");
     // A setting that is no longer true.
     setting(&shop, "main");
     shop.release("minor").exits(1).says(refused);
@@ -77,7 +94,7 @@ fn a_branch_that_may_not_be_the_one_that_is_meant_is_never_released_without_a_wo
     dry.says(&format!("of commit {}", &main[..12]));
     // Two usual names.
     shop.git(&["branch", "master"]);
-    let two = "the remote repository names no default branch, and here are main, master, trunk";
+    let two = "new releases may come from any of main, master, trunk; name the branch in";
     shop.release("minor").exits(1).says(two);
     // Names that are not of such a branch.
     for name in ["release-v1.0", "-f", "a..b", "a b", ""] {
@@ -128,7 +145,7 @@ fn what_git_would_refuse_at_the_end_is_said_at_the_beginning() {
         "git is told to sign tags (tag.gpgSign) and cannot: ",
         &format!(
             "origin is read from {remote} and pushed to {elsewhere}, which has different branches \
-             or tags; `git config --unset-all remote.origin.pushurl` makes them one"
+             or tags; `git remote get-url --push origin` must print the first address"
         ),
     ] {
         answer = answer.says(words);
@@ -199,6 +216,14 @@ fn a_number_that_the_registry_has_with_other_images_is_lost_and_the_next_may_fol
     shop.release("1.2.0").succeeds().says("the registry has 1.1.0 already; its number is taken");
     assert_eq!(shop.record("1.2.0")["previous"], "1.0.0");
     shop.publish("1.2.0").succeeds();
+    let lost = lost.replace("1.1.0", "1.3.0-rc.1");
+    for arguments in [vec!["image", "tag", &image, &lost], vec!["image", "push", "--quiet", &lost]]
+    {
+        crate::dsl::docker(&arguments);
+    }
+    crate::dsl::docker(&["image", "rm", &lost]);
+    let dry = shop.project.xtask(&["release", "1.3.0-rc.2", "--dry-run"]).succeeds();
+    dry.says("the registry has 1.3.0-rc.1 already").says("release 1.3.0-rc.2, after 1.2.0");
     let gap = "1.4.0 does not follow 1.2.0; that is `cargo xtask release 1.3.0`";
     shop.release("1.4.0").exits(1).says(gap);
 }
@@ -212,6 +237,12 @@ fn prereleases_are_tested_under_their_own_names_and_their_images_are_those_of_th
     shop.project.file("app/source.txt", "two\n");
     shop.commit("a second");
     shop.release("1.1.0-rc.2").exits(1).says("that is `cargo xtask release 1.1.0-rc.1`");
+    // A fix whose number somebody used for a tag.
+    shop.git(&["tag", "v1.0.1"]);
+    shop.release("1.0.1").exits(1).says("make the next release with `cargo xtask release 1.0.2`");
+    let dry = shop.project.xtask(&["release", "1.0.2", "--dry-run"]).succeeds();
+    dry.says("release 1.0.2, after 1.0.0, of commit");
+    shop.git(&["tag", "--delete", "v1.0.1"]);
     shop.release("1.1.0-rc.1").succeeds().prints("1.1.0-rc.1 is released");
     shop.project.file("app/source.txt", "three\n");
     let commit = shop.commit("a third");

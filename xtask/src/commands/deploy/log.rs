@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use crate::commands::publish::NO_REMOTE;
 use crate::commands::publish::references::{is_explained, land};
+use crate::commands::release::cannot_list;
 use crate::commands::release::commit::{self, Content, File};
 use crate::commands::release::repository::{self, Repository, remote_references};
 use crate::ctx::{Ctx, LONG};
@@ -35,10 +37,7 @@ impl<'c> Ledger<'c> {
         repository: &Repository,
         environment: &str,
     ) -> Result<Ledger<'c>> {
-        let remote = repository.remote.as_ref().context(
-            "this repository has no remote one, where the log of deployments is; `git remote add \
-             origin URL`",
-        )?;
+        let remote = repository.remote.as_ref().context(NO_REMOTE)?;
         let mut ledger = Ledger {
             ctx,
             places: repository.places.clone(),
@@ -97,11 +96,7 @@ impl<'c> Ledger<'c> {
 
     fn take(&mut self, there: &Result<References, String>) -> Result<()> {
         let (ctx, remote) = (self.ctx, &self.remote);
-        let there = there.as_ref().map_err(|words| {
-            exit::missing(format!(
-                "{remote} does not say what it has; `git ls-remote {remote}` must work: {words}"
-            ))
-        })?;
+        let there = there.as_ref().map_err(|words| exit::missing(cannot_list(remote, words)))?;
         let name = self.reference();
         self.head = there.get(&name).map(|it| it.object.clone());
         self.log = match &self.head {

@@ -5,7 +5,7 @@ use semver::Version;
 
 use super::refusal::Refusal;
 use crate::commands::release::repository::remote_references;
-use crate::commands::release::short;
+use crate::commands::release::{cannot_list, short};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::tools::git::{self, Change};
@@ -103,7 +103,7 @@ pub(super) fn confirm(ctx: &Ctx, remote: &str, references: &[Change]) -> Result<
         return Ok(());
     }
     let there = remote_references(ctx, remote)?.map_err(|words| {
-        exit::missing(format!("{remote} does not say what it has after the push: {words}"))
+        exit::missing(format!("after the push: {}", cannot_list(remote, &words)))
     })?;
     for change in references {
         let found = there.get(&change.name).map(|it| it.object.as_str());

@@ -13,7 +13,7 @@ pub(super) enum Refusal {
     Hook(PathBuf),
     /// A hook or a rule of the remote repository.
     Remote,
-    /// The remote repository does not let us in, or is not there.
+    /// No access to the remote repository, or it is not there.
     Access,
     /// Its git cannot change two references in one step.
     NotAtomic,
@@ -26,7 +26,10 @@ impl Refusal {
     pub(super) fn of(ctx: &Ctx, words: &str) -> Refusal {
         match classify(words) {
             Some(refusal) => refusal,
-            None => hook(ctx).map_or(Refusal::Unknown, Refusal::Hook),
+            None if words.contains("error: failed to push some refs") => {
+                hook(ctx).map_or(Refusal::Unknown, Refusal::Hook)
+            }
+            None => Refusal::Unknown,
         }
     }
 
@@ -48,44 +51,52 @@ impl Refusal {
                  work, then run the same command again"
             ),
             Refusal::NotAtomic => format!(
-                "{remote} can't take branch and tag in one step, so neither was pushed; its git is \
-                 too old for releases"
+                "{remote} can't take branch and tag in one step, so neither was pushed; update its \
+                 git to 2.4 or newer"
             ),
         })
     }
 }
 
-/// `None` where no line of git's own is about the cause: then a hook ended it, or nothing is known.
+/// Reads git's own lines: hooks and servers print what they want. `None` where none of them is about
+/// the cause, as after a hook.
 fn classify(words: &str) -> Option<Refusal> {
-    let has = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
-    if has(&["does not support --atomic"]) {
+    let lines = || words.lines().map(str::trim);
+    let fatal = || lines().filter(|line| line.starts_with("fatal: "));
+    if fatal().any(|line| line.contains("does not support --atomic")) {
         return Some(Refusal::NotAtomic);
     }
-    // `[remote rejected]` with these words is what a server says of two pushes at once.
-    if has(&["stale info", "fetch first", "non-fast-forward", "cannot lock ref", "already exists"])
-    {
-        return Some(Refusal::Moved);
-    }
-    if has(&["[remote rejected]", "GH006", "GH013", "protected branch"]) {
-        return Some(Refusal::Remote);
+    // ` ! [rejected] SOURCE -> NAME (REASON)`; a server that sees two pushes at once rejects one.
+    let reasons: Vec<(bool, &str)> = lines()
+        .filter(|line| line.starts_with("! ["))
+        .filter_map(|line| {
+            Some((line.starts_with("! [remote rejected]"), line.rsplit_once('(')?.1))
+        })
+        .collect();
+    let raced = ["stale info", "fetch first", "non-fast-forward", "cannot lock ref", "exists"];
+    let moved = |(by_remote, reason): &(bool, &str)| {
+        !by_remote || raced.iter().any(|text| reason.contains(text))
+    };
+    match reasons.iter().find(|(_, reason)| !reason.contains("atomic")) {
+        Some(found) if moved(found) => return Some(Refusal::Moved),
+        Some(_) => return Some(Refusal::Remote),
+        None if !reasons.is_empty() => return Some(Refusal::Moved),
+        None => {}
     }
     let access = [
         "Authentication failed",
         "Could not read from remote repository",
-        "Permission denied",
-        "Permission to ",
         "could not read Username",
         "could not read Password",
         "The requested URL returned error",
         "unable to access",
         "does not appear to be a git repository",
-        "Repository not found",
         "Could not resolve host",
     ];
-    if has(&access) {
-        return Some(Refusal::Access);
+    match fatal().any(|line| access.iter().any(|text| line.contains(text))) {
+        true => Some(Refusal::Access),
+        false => fatal().next().map(|_| Refusal::Unknown),
     }
-    has(&["[rejected]"]).then_some(Refusal::Moved)
 }
 
 /// The hook that git runs before it pushes, where there is one.
@@ -120,7 +131,8 @@ mod tests {
                 Some(Refusal::Remote),
             ),
             (
-                "remote: error: GH006: Protected branch update failed for refs/heads/release-v1.2.",
+                "remote: error: GH006: Protected branch update failed for refs/heads/release-v1.2.\n \
+                 ! [remote rejected] 1a2b -> release-v1.2 (protected branch hook declined)",
                 Some(Refusal::Remote),
             ),
             (
@@ -134,6 +146,16 @@ mod tests {
                 Some(Refusal::Access),
             ),
             ("fatal: the receiving end does not support --atomic push", Some(Refusal::NotAtomic)),
+            (
+                "remote: a ticket already exists\n ! [remote rejected] 1a2b -> v1.2.0 \
+                 (pre-receive hook declined)",
+                Some(Refusal::Remote),
+            ),
+            (
+                "fatal: the remote end hung up unexpectedly\nerror: failed to push some refs",
+                Some(Refusal::Unknown),
+            ),
+            ("it already exists\nerror: failed to push some refs to '/srv/shop.git'", None),
             ("lint: no\nerror: failed to push some refs to '/srv/shop.git'", None),
         ] {
             assert_eq!(classify(words), expected, "{words}");

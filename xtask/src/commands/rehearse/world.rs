@@ -18,7 +18,7 @@ use crate::cli::Cache;
 use crate::commands::env;
 use crate::commands::image::plan::{self, Request};
 use crate::commands::image::{build, destroy};
-use crate::commands::release::repository;
+use crate::commands::release::{contents, repository};
 use crate::ctx::{self, Ctx};
 use crate::tools::{docker, git, xtask};
 
@@ -37,6 +37,8 @@ pub(super) struct World<'c> {
     project: PathBuf,
     program: PathBuf,
     log: File,
+    /// The branch that its releases come from.
+    main: String,
     /// `HOST:PORT`, and the container.
     registry: Option<(String, String)>,
     server: Option<Child>,
@@ -60,10 +62,11 @@ impl<'c> World<'c> {
         ctx.run(git::create_bare(&ctx.sh, &remote))?;
         let remote = remote.display().to_string();
         // What commits only point at comes from where the user's repository has it.
-        let own = |name: &str| Path::new(&places.common).join(name);
-        let lfs = own("lfs").display().to_string();
-        if own("modules").is_dir() && !ctx.dry_run {
-            std::os::unix::fs::symlink(own("modules"), clone.join(".git/modules"))
+        let common = Path::new(&places.common);
+        let lfs = contents::lfs_storage(ctx, common)?.display().to_string();
+        let modules = common.join("modules");
+        if modules.is_dir() && !ctx.dry_run {
+            std::os::unix::fs::symlink(modules, clone.join(".git/modules"))
                 .context("can't use the submodules of this repository")?;
         }
         for (key, value) in [
@@ -83,6 +86,7 @@ impl<'c> World<'c> {
             directory,
             program: std::env::current_exe().context("can't find this program's own file")?,
             log,
+            main: String::new(),
             registry: None,
             server: None,
             images: BTreeMap::new(),
@@ -158,7 +162,8 @@ impl<'c> World<'c> {
     }
 
     /// Begins a branch at a commit of the user's.
-    pub(super) fn begin(&self, branch: &str, commit: &str) -> Result<()> {
+    pub(super) fn begin(&mut self, branch: &str, commit: &str) -> Result<()> {
+        branch.clone_into(&mut self.main);
         let sh = &self.ctx.sh;
         self.ctx.run(git::begin_branch(sh, &self.clone, branch, commit))?;
         self.commit(commit)
@@ -183,6 +188,8 @@ impl<'c> World<'c> {
         let mut registry = toml::Table::new();
         registry.insert("repository".into(), format!("{address}/rehearsal").into());
         facts.insert("registry".into(), registry.into());
+        let release = toml::Table::from_iter([("branch".into(), self.main.clone().into())]);
+        facts.insert("release".into(), release.into());
         if let Some(beanstalk) = facts.get_mut("beanstalk").and_then(toml::Value::as_table_mut) {
             beanstalk.remove("region");
             beanstalk.remove("profile");

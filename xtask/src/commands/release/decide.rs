@@ -10,6 +10,7 @@ use super::repository::{self, Repository};
 use super::{default_branch, git_problems, taken};
 use crate::commands::{doctor, releases};
 use crate::ctx::{Ctx, QUESTION};
+use crate::exit;
 use crate::project::lock;
 use crate::release::journal::Decision;
 use crate::release::record::Person;
@@ -47,7 +48,7 @@ pub(crate) fn decide(
             if let Some(newest) = nothing_new(ctx, repository, wanted, &existing, &main)? {
                 return Ok(Decided::Done(newest));
             }
-            taken = taken::versions(ctx, wanted, &existing, checked_out)?;
+            taken = taken::versions(ctx, repository, wanted)?;
             version::choose(wanted, &taken, checked_out)
         }
     };
@@ -59,19 +60,8 @@ pub(crate) fn decide(
              or take it back with `cargo xtask release --abort {other}`"
         ));
     }
-    let mine = begun.iter().find(|begun| begun.version == version);
-    if let Some(begun) = mine {
-        let decision = begun.decision()?;
-        if is_done(ctx, repository, &version, &decision.commit)? {
-            // It died between its last step and the end of its journal.
-            ctx.remove_state(&begun.path)?;
-            return Ok(Decided::Done(version));
-        }
-        unsettled.extend(taken_meanwhile(repository, &version));
-        return Ok(match unsettled.is_empty() {
-            true => Decided::Yes(decision, machine_problems(ctx)),
-            false => Decided::No(unsettled),
-        });
+    if let Some(begun) = begun.iter().find(|begun| begun.version == version) {
+        return resume(ctx, repository, begun, unsettled);
     }
     let Some((source, commit)) = source(repository, &version, main, &mut unsettled) else {
         return Ok(Decided::No(unsettled));
@@ -97,6 +87,7 @@ pub(crate) fn decide(
         unsettled.extend(problems);
         return Ok(Decided::No(unsettled));
     }
+    ctx.say(format_args!("{version} comes from {source}"));
     let nobody = Person { name: String::new(), email: String::new() };
     let decision = Decision {
         version,
@@ -108,8 +99,30 @@ pub(crate) fn decide(
     Ok(Decided::Yes(decision, problems))
 }
 
+/// Goes on with a release that was begun here.
+fn resume(
+    ctx: &Ctx,
+    repository: &Repository,
+    begun: &Begun,
+    mut unsettled: Vec<String>,
+) -> Result<Decided> {
+    let (decision, version) = (begun.decision()?, &begun.version);
+    if is_done(ctx, repository, version, &decision.commit)? {
+        // It died between its last step and the end of its journal.
+        ctx.remove_state(&begun.path)?;
+        return Ok(Decided::Done(version.clone()));
+    }
+    unsettled.extend(taken_meanwhile(repository, version));
+    if !unsettled.is_empty() {
+        return Ok(Decided::No(unsettled));
+    }
+    let mut problems = git_problems::find(ctx, repository, version, &decision.commit)?;
+    problems.extend(machine_problems(ctx));
+    Ok(Decided::Yes(decision, problems))
+}
+
 /// The newest release, when it is of what a new one would be made of and no version was named:
-/// who says `minor` twice has a release, and not two.
+/// `minor` twice makes one release.
 fn nothing_new(
     ctx: &Ctx,
     repository: &Repository,
@@ -129,6 +142,16 @@ fn nothing_new(
         (_, Err(_)) => return Ok(None),
     };
     let Some(head) = repository.branch(branch) else { return Ok(None) };
+    let is_known = match repository.remote.as_ref().map(|remote| &remote.references) {
+        None => true,
+        Some(Err(_)) => false,
+        Some(Ok(there)) => {
+            there.get(&format!("refs/heads/{branch}")).is_none_or(|it| it.object == head)
+        }
+    };
+    if !is_known {
+        return Ok(None);
+    }
     if *wanted != Wanted::Patch
         && default_branch::checked_out_problem(ctx, repository, branch, head)?.is_some()
     {
@@ -151,20 +174,18 @@ fn source(
     let remote = repository.remote_name();
     let there = |name: &str| repository.there().contains_key(name);
     if version.patch == 0 {
-        let main = main.map_err(|problem| problems.push(problem)).ok()?;
+        let main = main
+            .map_err(|problem| {
+                problems.extend(remote_silence(repository));
+                problems.push(problem);
+            })
+            .ok()?;
         if let Some(commit) = repository.branch(&main) {
             let commit = commit.to_owned();
             return Some((main, commit));
         }
-        problems.push(match there(&format!("refs/heads/{main}")) {
-            true => format!(
-                "the branch {main} is not here; get it with `git fetch {remote} {main}:{main}`"
-            ),
-            false => format!(
-                "there is no branch {main} to release from; `git branch {main}` makes it of what \
-                 is checked out"
-            ),
-        });
+        problems.extend(remote_silence(repository));
+        problems.push(default_branch::missing(repository, &main));
         return None;
     }
     let branch = version::branch(version);
@@ -217,21 +238,35 @@ fn exists(repository: &Repository, version: &Version, source: &str) -> String {
     };
     let next = next.first().map_or("minor", String::as_str);
     let remote = repository.remote_name();
-    match repository.here.get(&reference) {
+    match repository.here.get(&reference).or(repository.there().get(&reference)) {
         Some(found) if found.target.is_none() => format!(
             "tag {tag} is lightweight; releases need an annotated tag: remove it with `git tag \
              --delete {tag}` (and in {remote} with `git push {remote} --delete {tag}`), or make \
              the next release with `cargo xtask release {next}`"
         ),
-        Some(_) => format!(
+        Some(_) if repository.here.contains_key(&reference) => format!(
             "the tag {tag} exists already, and is not a release of what {source} is now; make the \
              next one with `cargo xtask release {next}`"
         ),
-        None => format!(
+        _ => format!(
             "{version} is published already by somebody else; get it with `git fetch {remote} tag \
              {tag}`"
         ),
     }
+}
+
+/// The remote repository does not answer.
+fn remote_silence(repository: &Repository) -> Option<String> {
+    let remote = repository.remote.as_ref()?;
+    let words = remote.references.as_ref().err()?;
+    Some(cannot_list(&remote.name, words))
+}
+
+/// Why nothing is known of a remote repository.
+pub(crate) fn cannot_list(name: &str, words: &str) -> String {
+    format!(
+        "cannot list the branches and tags of {name}; `git ls-remote {name}` must work: {words}"
+    )
 }
 
 /// What speaks against the branches, here and there.
@@ -263,14 +298,9 @@ fn branch_problems(
     }
     let Some(remote) = &repository.remote else { return Ok(problems) };
     let name = &remote.name;
-    let references = match &remote.references {
-        Ok(references) => references,
-        Err(words) => {
-            problems.push(format!(
-                "{name} does not say what it has; `git ls-remote {name}` must work: {words}"
-            ));
-            return Ok(problems);
-        }
+    let Ok(references) = &remote.references else {
+        problems.extend(remote_silence(repository));
+        return Ok(problems);
     };
     if let Some(there) = references.get(&format!("refs/heads/{source}")) {
         match repository::is_ancestor(ctx, &there.object, commit)? {
@@ -321,7 +351,8 @@ fn previous(
         }
         let record = match releases::load(ctx, &previous) {
             Ok(record) => record,
-            Err(error) if version.patch > 0 => {
+            // A tag that is not a release is not one to follow; a damaged record may be.
+            Err(error) if version.patch > 0 && exit::code(&error) != exit::USAGE => {
                 problems.push(format!("{error:#}"));
                 return Ok(Some(previous));
             }

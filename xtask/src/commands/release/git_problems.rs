@@ -106,8 +106,8 @@ pub(crate) fn push_urls(ctx: &Ctx, repository: &Repository) -> Result<Vec<String
             Err(words) => format!("which does not answer ({words})"),
         };
         problems.push(format!(
-            "{name} is read from {} and pushed to {}, {problem}; `git config --unset-all \
-             remote.{name}.pushurl` makes them one",
+            "{name} is read from {} and pushed to {}, {problem}; `git remote get-url --push {name}` \
+             must print the first address: see `git config --get-regexp url`",
             git::without_login(&url),
             git::without_login(push_url)
         ));

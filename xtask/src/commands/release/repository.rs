@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use semver::Version;
 use xshell::Cmd;
 
-use super::contents;
+use super::contents::{self, Needed};
+use super::default_branch;
 use crate::commands::assets;
 use crate::ctx::{Ctx, LONG, Lock, QUESTION, REGISTRY};
 use crate::exit;
@@ -86,7 +87,7 @@ impl Repository {
         let head = ctx.ask(git::checked_out(&ctx.sh), QUESTION)?;
         let checked_out = head.status.success().then(|| head.stdout.trim().to_owned());
         let mut repository = Repository { places, here, remote: None, checked_out, since };
-        repository.remote = repository.find_remote(ctx)?;
+        repository.remote = Repository::find_remote(ctx)?;
         Ok(repository)
     }
 
@@ -101,14 +102,32 @@ impl Repository {
         }
     }
 
-    fn find_remote(&self, ctx: &Ctx) -> Result<Option<Remote>> {
+    /// The remote repository that the branch belongs to from which releases come, as far as that can
+    /// be told without asking one; `origin` where there is none.
+    pub(super) fn usual_remote(ctx: &Ctx) -> Result<String> {
+        Ok(Repository::remote_here(ctx)?.unwrap_or(REMOTE.to_owned()))
+    }
+
+    fn remote_here(ctx: &Ctx) -> Result<Option<String>> {
         let listed = ctx.read(git::remotes(&ctx.sh))?;
         let names: Vec<&str> = listed.lines().collect();
-        let usual = MAIN.into_iter().find(|name| self.branch(name).is_some());
-        let branch = usual.or(self.checked_out.as_deref()).unwrap_or(MAIN[0]);
-        let set = ctx.ask(git::remote_of(&ctx.sh, branch), QUESTION)?.stdout;
-        let wanted = [set.trim(), REMOTE].into_iter().find(|name| names.contains(name));
-        let Some(name) = wanted.or(names.first().copied()) else { return Ok(None) };
+        // What is wrong with the setting is said where it is used.
+        let setting = default_branch::setting(ctx).ok().flatten();
+        let head = ctx.ask(git::checked_out(&ctx.sh), QUESTION)?.stdout;
+        let branches = setting.as_deref().into_iter().chain(MAIN).chain([head.trim()]);
+        for branch in branches.filter(|branch| !branch.is_empty()) {
+            let set = ctx.ask(git::remote_of(&ctx.sh, branch), QUESTION)?.stdout;
+            if names.contains(&set.trim()) {
+                return Ok(Some(set.trim().to_owned()));
+            }
+        }
+        let wanted = names.iter().find(|name| **name == REMOTE).or(names.first());
+        Ok(wanted.map(|name| (*name).to_owned()))
+    }
+
+    fn find_remote(ctx: &Ctx) -> Result<Option<Remote>> {
+        let Some(name) = Repository::remote_here(ctx)? else { return Ok(None) };
+        let name = name.as_str();
         let said = ask_remote(ctx, git::remote_references(&ctx.sh, name))?;
         let default_branch = said.as_ref().ok().and_then(|said| git::parse_default_branch(said));
         let references = said.map(|said| git::parse_references(&said));
@@ -231,6 +250,17 @@ fn tree_of(ctx: &Ctx, purpose: &str) -> PathBuf {
 /// Checks a commit out into a place of its own, below the tool's state; outside of the project
 /// when nothing there may be changed.
 pub(crate) fn check_out(ctx: &Ctx, places: &Places, commit: &str, purpose: &str) -> Result<Tree> {
+    check_out_part(ctx, places, commit, purpose, Needed::All)
+}
+
+/// The same for a caller that needs only a part of what does not lie in the commit itself.
+pub(crate) fn check_out_part(
+    ctx: &Ctx,
+    places: &Places,
+    commit: &str,
+    purpose: &str,
+    needed: Needed,
+) -> Result<Tree> {
     let state = ctx.common().join(purpose);
     let directory = match ctx.dry_run {
         true => tempfile::tempdir().context("can't create a directory")?.keep().join("tree"),
@@ -250,7 +280,7 @@ pub(crate) fn check_out(ctx: &Ctx, places: &Places, commit: &str, purpose: &str)
         let shown = cmd.to_string();
         ctx.ask(cmd, LONG)?.success(&shown).with_context(|| format!("can't check out {commit}"))?;
     }
-    contents::complete(ctx, places, &directory)?;
+    contents::complete(ctx, places, &directory, needed)?;
     let root = directory.join(&places.prefix);
     anyhow::ensure!(
         root.join("docker").is_dir() && root.join("environments").is_dir(),

@@ -2,34 +2,37 @@
 //! or images were pushed by hand. A published name never moves, so the number is lost, and the next
 //! one may follow.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use semver::Version;
 
+use super::repository::Repository;
 use super::{SHIPPED, Tried};
 use crate::commands::image::identity;
+use crate::commands::publish::claim;
 use crate::commands::{env, registry};
 use crate::ctx::Ctx;
 use crate::exit;
 use crate::release::version::{self, Wanted};
 
-/// Most numbers that are asked for: each costs a question to the registry for every image.
-const MOST: usize = 20;
+/// Most rounds of questions: each asks the registry for every image of one or two versions.
+const MAX_ROUNDS: usize = 20;
 
-/// `existing`, and the lost numbers that matter for what is wanted. Without a registry that answers
-/// at once there are none: `publish` will say so.
+/// The versions that git knows, and the lost numbers that matter for what is wanted. Without a
+/// registry that answers at once there are none: `publish` will say so.
+///
+/// Fails where a number is not lost, but is being published.
 pub(super) fn versions(
     ctx: &Ctx,
+    repository: &Repository,
     wanted: &Wanted,
-    existing: &[Version],
-    checked_out: Option<&str>,
 ) -> Result<Vec<Version>> {
-    let mut taken = existing.to_vec();
+    let mut taken = repository.versions();
     let mut names = None;
-    for _ in 0..MOST {
+    for _ in 0..MAX_ROUNDS {
         let candidates = match wanted {
             Wanted::Exactly(exact) if version::problem(exact, &taken).is_none() => break,
-            Wanted::Exactly(exact) => version::next(exact, &taken),
-            _ => vec![version::choose(wanted, &taken, checked_out)],
+            Wanted::Exactly(exact) => version::candidates(exact, &taken),
+            _ => vec![version::choose(wanted, &taken, repository.checked_out.as_deref())],
         };
         let names = match &names {
             Some(names) => names,
@@ -40,6 +43,14 @@ pub(super) fn versions(
         };
         let mut lost = Vec::new();
         for candidate in candidates {
+            if taken.contains(&candidate) {
+                continue;
+            }
+            ensure!(
+                !repository.there().contains_key(&claim::name(&candidate)),
+                "{candidate} is being published; wait until that is done, or remove a stale claim \
+                 with `cargo xtask publish --unlock {candidate}`"
+            );
             if names.have(&candidate)? {
                 ctx.say(format_args!("the registry has {candidate} already; its number is taken"));
                 lost.push(candidate);
@@ -56,7 +67,9 @@ pub(super) fn versions(
 /// Images that the registry has under the version that is released now, and that are not those that
 /// were tested: `publish` could never finish.
 pub(super) fn problems(ctx: &Ctx, version: &Version, tried: &Tried) -> Result<Vec<String>> {
-    let Some(names) = Names::find(ctx)? else { return Ok(Vec::new()) };
+    // What is not built in a dry run cannot be compared.
+    let names = if ctx.dry_run { None } else { Names::find(ctx)? };
+    let Some(names) = names else { return Ok(Vec::new()) };
     let mut problems = Vec::new();
     for planned in &tried.plan.images {
         let path = format!("{}/{}", tried.request.stack.name, planned.recipe.image);

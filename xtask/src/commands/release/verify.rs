@@ -11,9 +11,10 @@ use semver::Version;
 use serde_json::json;
 
 use super::repository::{self, Repository};
-use super::{SHIPPED, collect, make, old_assets, schema, short};
+use super::{SHIPPED, cannot_list, collect, make, old_assets, schema, short};
 use crate::commands::image::plan::{self, Planned, Request};
 use crate::commands::image::{destroy, identity, pull};
+use crate::commands::publish::NO_REMOTE;
 use crate::commands::publish::images::{Shelf, There, check_config, path};
 use crate::commands::{assets, check, doctor, parity, releases, test};
 use crate::ctx::{Ctx, QUESTION};
@@ -200,8 +201,8 @@ pub(crate) fn commit_problems(
 fn remote_problems(repository: &Repository, tag: &str, here: &Reference) -> Vec<String> {
     let name = repository.remote_name();
     match repository.remote.as_ref().map(|remote| &remote.references) {
-        None => vec!["this repository has no remote one to compare with".into()],
-        Some(Err(words)) => vec![format!("{name} does not say what it has: {words}")],
+        None => vec![NO_REMOTE.into()],
+        Some(Err(words)) => vec![cannot_list(name, words)],
         Some(Ok(there)) => match there.get(&format!("refs/tags/{tag}")) {
             Some(found) if found.object == here.object => Vec::new(),
             Some(found) => vec![format!("{tag} is {} in {name}", short(&found.object))],

@@ -1,6 +1,7 @@
 //! git and what a commit only points at: submodules, and files that go through a filter.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use xshell::{Cmd, Shell};
@@ -61,7 +62,20 @@ pub(crate) fn parse_named_submodules(stdout: &str) -> BTreeMap<String, Submodule
 /// Exit code 0 where a repository has a commit.
 pub(crate) fn has_commit<'s>(sh: &'s Shell, repository: &Path, commit: &str) -> Cmd<'s> {
     let commit = format!("{commit}^{{commit}}");
-    alone(sh).arg("--git-dir").arg(repository).args(["cat-file", "-e", &commit])
+    // Its own setting may name a working tree that is gone.
+    let places = [OsStr::new("--git-dir"), repository.as_os_str()];
+    let tree = [OsStr::new("--work-tree"), repository.as_os_str()];
+    alone(sh).args(places).args(tree).args(["cat-file", "-e", &commit])
+}
+
+/// The repository of a checkout, whatever its `.git` is.
+pub(crate) fn repository_of<'s>(sh: &'s Shell, checkout: &Path) -> Cmd<'s> {
+    alone(sh).arg("-C").arg(checkout).args(["rev-parse", "--absolute-git-dir"])
+}
+
+/// The address that this repository has for a submodule instead of that of `.gitmodules`.
+pub(crate) fn url_of_submodule<'s>(sh: &'s Shell, name: &str) -> Cmd<'s> {
+    alone(sh).args(["config", "--get", &format!("submodule.{name}.url")])
 }
 
 /// Makes an empty repository of our own.
@@ -69,15 +83,29 @@ pub(crate) fn create<'s>(sh: &'s Shell, directory: &Path) -> Cmd<'s> {
     alone(sh).args(["init", "--quiet", "--template="]).arg(directory)
 }
 
+/// The setting that gives a repository of our own its remote one. The address may hold a password,
+/// so it is written into a file and is never an argument.
+pub(crate) fn remote_setting(url: &str) -> String {
+    let url = url.replace('\\', r"\\").replace('"', "\\\"");
+    format!("[remote \"origin\"]\n\turl = \"{url}\"\n")
+}
+
 /// Gets one commit for a repository of our own.
-pub(crate) fn fetch_commit<'s>(sh: &'s Shell, own: &Path, url: &str, commit: &str) -> Cmd<'s> {
-    let fetch = ["fetch", "--quiet", "--depth", "1", "--no-tags", "--", url, commit];
+pub(crate) fn fetch_commit<'s>(sh: &'s Shell, own: &Path, commit: &str) -> Cmd<'s> {
+    let fetch = ["fetch", "--quiet", "--depth", "1", "--no-tags", "origin", commit];
     alone(sh).arg("-C").arg(own).args(fetch)
 }
 
+/// Whether a server answered [`fetch_commit`] that it gives branches and tags only.
+pub(crate) fn gives_no_commits(stderr: &str) -> bool {
+    ["not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"]
+        .iter()
+        .any(|words| stderr.contains(words))
+}
+
 /// Gets every branch and tag for a repository of our own.
-pub(crate) fn fetch_all<'s>(sh: &'s Shell, own: &Path, url: &str) -> Cmd<'s> {
-    let fetch = ["fetch", "--quiet", "--no-tags", "--", url, "refs/*:refs/there/*"];
+pub(crate) fn fetch_all<'s>(sh: &'s Shell, own: &Path) -> Cmd<'s> {
+    let fetch = ["fetch", "--quiet", "--tags", "origin", "refs/heads/*:refs/there/*"];
     alone(sh).arg("-C").arg(own).args(fetch)
 }
 
@@ -104,14 +132,9 @@ pub(crate) fn parse_filters(stdout: &str) -> BTreeMap<String, String> {
     filters.map(|it| (it[0].to_owned(), it[2].to_owned())).collect()
 }
 
-/// What a filter runs in the user's repository.
-pub(crate) fn filter_program<'s>(sh: &'s Shell, filter: &str, key: &str) -> Cmd<'s> {
-    git(sh).args(["config", "--get", &format!("filter.{filter}.{key}")])
-}
-
-/// Where Git LFS keeps its files, from the repository's own directory.
-pub(crate) fn lfs_storage(sh: &Shell) -> Cmd<'_> {
-    git(sh).args(["config", "--get", "lfs.storage"])
+/// Where Git LFS keeps the files of a repository, from the repository's own directory.
+pub(crate) fn lfs_storage<'s>(sh: &'s Shell, repository: &Path) -> Cmd<'s> {
+    git(sh).arg("--git-dir").arg(repository).args(["config", "--get", "lfs.storage"])
 }
 
 /// Gets what a commit needs into the storage of Git LFS.

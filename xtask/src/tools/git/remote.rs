@@ -36,10 +36,10 @@ pub(crate) fn references_at<'s>(sh: &'s Shell, url: &str) -> Cmd<'s> {
 
 /// An address without the name and the password that it may hold.
 pub(crate) fn without_login(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
-        Some((scheme, rest)) if !scheme.contains("ssh") => format!("{scheme}://{rest}"),
-        _ => url.to_owned(),
-    }
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// Where a remote repository is read from.
@@ -80,4 +80,31 @@ pub(crate) fn fetch_object<'s>(sh: &'s Shell, remote: &str, reference: &str) -> 
     git(sh)
         .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"])
         .args([remote, reference])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_login() {
+        for (url, shown) in [
+            ("https://user:p@ss@host/x", "https://host/x"),
+            ("https://token@host", "https://host"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("ssh://user:secret@host:22/x", "ssh://host:22/x"),
+            ("git@host:team/x.git", "git@host:team/x.git"),
+            ("/srv/x@y.git", "/srv/x@y.git"),
+        ] {
+            assert_eq!(without_login(url), shown);
+        }
+    }
+
+    #[test]
+    fn the_default_branch_is_read_where_there_is_one() {
+        let said = "ref: refs/heads/trunk\tHEAD\n1a\tHEAD\n1a\trefs/heads/trunk\n";
+        assert_eq!(parse_default_branch(said).as_deref(), Some("trunk"));
+        assert_eq!(parse_default_branch("1a\tHEAD\n1a\trefs/heads/trunk\n"), None);
+        assert_eq!(super::super::parse_references(said).len(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! Git LFS: a commit has pointers, which name the content of a file by its hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,22 @@ struct Content {
     size: u64,
 }
 
-/// Puts contents in the place of pointers. `repository` is the one that the tree comes from, and
-/// `remote` the name of where Git LFS gets what is missing.
-pub(super) fn complete(ctx: &Ctx, repository: &Path, remote: &str, tree: &Path) -> Result<()> {
+/// Where the files of a tree come from.
+pub(super) struct Source<'s> {
+    /// The repository that has the tree's commit.
+    pub(super) repository: &'s Path,
+    /// The name of its remote repository.
+    pub(super) remote: &'s str,
+}
+
+/// Puts contents in the place of pointers. `below` is the way to the tree from the release's.
+pub(super) fn complete(
+    ctx: &Ctx,
+    source: &Source<'_>,
+    tree: &Path,
+    below: &str,
+    needed: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     if !ctx.ask(git::mentions_filters(&ctx.sh, tree), QUESTION)?.status.success() {
         return Ok(());
     }
@@ -33,51 +46,52 @@ pub(super) fn complete(ctx: &Ctx, repository: &Path, remote: &str, tree: &Path) 
     let filters = git::filters(&ctx.sh, tree);
     let filters = ctx.ask_with_input(filters, &Secret::new(files), LONG)?;
     let mut pointers = BTreeMap::new();
+    let mut others = BTreeSet::new();
     for (path, filter) in git::parse_filters(&filters.stdout) {
+        if !needed(&format!("{below}{path}")) {
+            continue;
+        }
         if filter != "lfs" {
-            refuse_filter(ctx, &path, &filter)?;
+            others.insert(filter);
         } else if let Some(content) = pointer(&tree.join(&path))? {
             pointers.insert(path, content);
         }
     }
-    let storage = storage(ctx, repository)?;
+    for filter in others {
+        ctx.warn(format_args!(
+            "{below}.gitattributes names the filter {filter}; a release takes its files as they are \
+             in the commit"
+        ));
+    }
+    let storage = storage(ctx, source.repository)?;
     let is_missing = |content: &Content| !object(&storage, content).is_file();
     if pointers.values().any(is_missing) && which::which("git-lfs").is_ok() {
         if ctx.dry_run {
             ctx.say("a dry run does not get the files that Git LFS keeps");
             return Ok(());
         }
-        fetch(ctx, repository, remote, tree)?;
+        fetch(ctx, source, tree)?;
     }
-    let missing: Vec<&str> =
-        pointers.iter().filter(|it| is_missing(it.1)).map(|it| it.0.as_str()).collect();
+    let missing: Vec<String> = pointers
+        .iter()
+        .filter(|it| is_missing(it.1))
+        .map(|it| format!("{below}{}", it.0))
+        .collect();
     if !missing.is_empty() {
-        let program = match which::which("git-lfs") {
-            Ok(_) => "get them with `git lfs fetch --all`",
-            Err(_) => "install git-lfs, and get them with `git lfs fetch --all`",
+        let program = if which::which("git-lfs").is_ok() { "" } else { "install git-lfs, and " };
+        let command = match below.trim_end_matches('/') {
+            "" => "git lfs fetch --all".to_owned(),
+            path => format!("git -C {path} lfs fetch --all"),
         };
         bail!(
-            "Git LFS keeps files of this release that are not here: {}; {program}",
+            "Git LFS keeps files of this release that are not here: {}; {program}get them with \
+             `{command}`",
             missing.join(", ")
         );
     }
     for (path, content) in &pointers {
         take(ctx, &object(&storage, content), &tree.join(path), content)
-            .with_context(|| format!("can't take {path} from Git LFS"))?;
-    }
-    Ok(())
-}
-
-/// A filter that this machine would run. One that git is not told about changes nothing.
-fn refuse_filter(ctx: &Ctx, path: &str, filter: &str) -> Result<()> {
-    for key in ["smudge", "process"] {
-        let answer = ctx.ask(git::filter_program(&ctx.sh, filter, key), QUESTION)?;
-        ensure!(
-            answer.stdout.trim().is_empty(),
-            "{path} goes through the filter {filter} (.gitattributes) when it is checked out, and \
-             what comes out of that is not in the commit; take the filter away from it, or let the \
-             build run it"
-        );
+            .with_context(|| format!("can't take {below}{path} from Git LFS"))?;
     }
     Ok(())
 }
@@ -104,23 +118,23 @@ fn parse(text: &str) -> Option<Content> {
 }
 
 /// Where Git LFS keeps what it has got (`lfs.storage`).
-fn storage(ctx: &Ctx, repository: &Path) -> Result<PathBuf> {
-    let answer = ctx.ask(git::lfs_storage(&ctx.sh), QUESTION)?;
+pub(crate) fn storage(ctx: &Ctx, repository: &Path) -> Result<PathBuf> {
+    let answer = ctx.ask(git::lfs_storage(&ctx.sh, repository), QUESTION)?;
     let named = answer.stdout.trim();
-    Ok(repository.join(if named.is_empty() { "lfs" } else { named }).join("objects"))
+    Ok(repository.join(if named.is_empty() { "lfs" } else { named }))
 }
 
 fn object(storage: &Path, content: &Content) -> PathBuf {
     let hash = &content.hash;
-    storage.join(&hash[..2]).join(&hash[2..4]).join(hash)
+    storage.join("objects").join(&hash[..2]).join(&hash[2..4]).join(hash)
 }
 
 /// Lets Git LFS get what the commit of a tree needs.
-fn fetch(ctx: &Ctx, repository: &Path, remote: &str, tree: &Path) -> Result<()> {
+fn fetch(ctx: &Ctx, source: &Source<'_>, tree: &Path) -> Result<()> {
     let commit = ctx.ask(git::head_of(&ctx.sh, tree), QUESTION)?;
     ctx.say("getting the files that Git LFS keeps");
     // What is still missing afterwards is named by our own error.
-    let cmd = git::lfs_fetch(&ctx.sh, repository, remote, commit.stdout.trim());
+    let cmd = git::lfs_fetch(&ctx.sh, source.repository, source.remote, commit.stdout.trim());
     let answer = ctx.ask(cmd, LONG)?;
     if !answer.status.success() {
         ctx.warn(answer.last_lines(3).join("; "));

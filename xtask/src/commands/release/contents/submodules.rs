@@ -5,24 +5,30 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::large_files;
-use crate::commands::release::repository::REMOTE;
 use crate::ctx::{Ctx, LONG, QUESTION};
 use crate::tools::git::{self, Submodule};
 
 /// Where the submodules of a repository may be.
 pub(super) struct Source {
-    /// Git's own directory for them.
-    pub(super) modules: PathBuf,
-    /// A checkout whose submodules may have directories of their own, as old versions of git do it.
+    /// Git's own directories for them.
+    pub(super) modules: Vec<PathBuf>,
+    /// A checkout of the repository, whose submodules may be checked out too.
     pub(super) checkout: Option<PathBuf>,
     /// The address of the repository: others are relative to it. May be empty.
     pub(super) url: String,
 }
 
 /// Fills the submodules of a tree, and theirs. `below` is the way to the tree from the release's.
-pub(super) fn complete(ctx: &Ctx, source: &Source, tree: &Path, below: &str) -> Result<()> {
+pub(super) fn complete(
+    ctx: &Ctx,
+    source: &Source,
+    tree: &Path,
+    below: &str,
+    needed: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let listed = ctx.ask(git::tree(&ctx.sh, tree), QUESTION)?;
-    let pinned = git::parse_submodules(&listed.stdout);
+    let mut pinned = git::parse_submodules(&listed.stdout);
+    pinned.retain(|path, _| needed(&format!("{below}{path}")));
     if pinned.is_empty() {
         return Ok(());
     }
@@ -37,17 +43,31 @@ pub(super) fn complete(ctx: &Ctx, source: &Source, tree: &Path, below: &str) -> 
             );
         };
         let directory = tree.join(&path);
-        let found =
-            find(ctx, source, submodule, &path, &commit, &directory).with_context(|| {
-                format!("can't get the submodule {shown} at {}", super::super::short(&commit))
-            })?;
-        large_files::complete(ctx, &found.repository, REMOTE, &directory)?;
-        complete(ctx, &found.source, &directory, &format!("{shown}/"))?;
-        // It says where the repository is, which is no part of a release.
+        let wanted = Wanted { submodule, path: &path, commit: &commit, directory: &directory };
+        let found = find(ctx, source, &wanted).with_context(|| {
+            let commit = super::super::short(&commit);
+            format!(
+                "can't get the submodule {shown} at {commit}; `git submodule update --init \
+                 --recursive` must work in a fresh clone"
+            )
+        })?;
+        let files = large_files::Source { repository: &found.repository, remote: "origin" };
+        let below = format!("{shown}/");
+        large_files::complete(ctx, &files, &directory, &below, needed)?;
+        complete(ctx, &found.source, &directory, &below, needed)?;
+        // It says where the repository is, which is not a part of a release.
         std::fs::remove_dir_all(directory.join(".git"))
             .with_context(|| format!("can't remove the repository of {shown}"))?;
     }
     Ok(())
+}
+
+/// A submodule, and where it goes.
+struct Wanted<'w> {
+    submodule: &'w Submodule,
+    path: &'w str,
+    commit: &'w str,
+    directory: &'w Path,
 }
 
 /// What a submodule was filled from.
@@ -57,40 +77,60 @@ struct Found {
     source: Source,
 }
 
-fn find(
-    ctx: &Ctx,
-    source: &Source,
-    submodule: &Submodule,
-    path: &str,
-    commit: &str,
-    directory: &Path,
-) -> Result<Found> {
-    let url = resolve(&source.url, &submodule.url)?;
+fn find(ctx: &Ctx, source: &Source, wanted: &Wanted<'_>) -> Result<Found> {
+    let Wanted { submodule, path, commit, directory } = *wanted;
     let checkout = source.checkout.as_ref().map(|checkout| checkout.join(path));
-    let own = checkout.as_ref().map(|checkout| checkout.join(".git"));
-    let kept = [Some(source.modules.join(&submodule.name)), own];
-    for repository in kept.into_iter().flatten().filter(|it| it.is_dir()) {
+    let url = match checkout {
+        // The user may have a way of their own to it.
+        Some(_) => ctx.ask(git::url_of_submodule(&ctx.sh, &submodule.name), QUESTION)?.stdout,
+        None => String::new(),
+    };
+    let url = match url.trim() {
+        "" => resolve(&source.url, &submodule.url)?,
+        own => own.to_owned(),
+    };
+    let mut kept: Vec<PathBuf> =
+        source.modules.iter().map(|modules| modules.join(&submodule.name)).collect();
+    if let Some(checkout) = checkout.as_ref().filter(|it| it.join(".git").exists()) {
+        let answer = ctx.ask(git::repository_of(&ctx.sh, checkout), QUESTION)?;
+        kept.extend(answer.status.success().then(|| answer.stdout.trim_end().into()));
+    }
+    for repository in kept.into_iter().filter(|it| it.is_dir()) {
         let has = ctx.ask(git::has_commit(&ctx.sh, &repository, commit), QUESTION)?;
         if has.status.success() {
             let from = repository.display().to_string();
             run(ctx, git::clone_shared(&ctx.sh, &from, directory))?;
             run(ctx, git::check_out(&ctx.sh, directory, commit))?;
-            let source = Source { modules: repository.join("modules"), checkout, url };
+            let source = Source { modules: vec![repository.join("modules")], checkout, url };
             return Ok(Found { repository, source });
         }
     }
-    ctx.say(format_args!("getting {path} from {}", git::without_login(&url)));
-    run(ctx, git::create(&ctx.sh, directory))?;
-    // Not every server gives a commit that is asked for by its hash.
-    if run(ctx, git::fetch_commit(&ctx.sh, directory, &url, commit)).is_err() {
-        run(ctx, git::fetch_all(&ctx.sh, directory, &url))?;
-    }
-    run(ctx, git::check_out(&ctx.sh, directory, commit))?;
+    fetch(ctx, wanted, &url)?;
     let repository = directory.join(".git");
-    Ok(Found {
-        source: Source { modules: repository.join("modules"), checkout: None, url },
-        repository,
-    })
+    let source = Source { modules: Vec::new(), checkout: None, url };
+    Ok(Found { repository, source })
+}
+
+/// Gets a submodule from its address.
+fn fetch(ctx: &Ctx, wanted: &Wanted<'_>, url: &str) -> Result<()> {
+    use std::io::Write;
+    let Wanted { path, commit, directory, .. } = *wanted;
+    ctx.say(format_args!("getting {path} from {}", git::without_login(url)));
+    run(ctx, git::create(&ctx.sh, directory))?;
+    let settings = directory.join(".git/config");
+    std::fs::File::options()
+        .append(true)
+        .open(&settings)
+        .and_then(|mut file| file.write_all(git::remote_setting(url).as_bytes()))
+        .with_context(|| format!("can't write {}", settings.display()))?;
+    let cmd = git::fetch_commit(&ctx.sh, directory, commit);
+    let shown = cmd.to_string();
+    let answer = ctx.ask(cmd, LONG)?;
+    match git::gives_no_commits(&answer.stderr) {
+        true => run(ctx, git::fetch_all(&ctx.sh, directory))?,
+        false => drop(answer.success(&shown)?),
+    }
+    run(ctx, git::check_out(&ctx.sh, directory, commit))
 }
 
 /// All of this happens in a tree of our own, so a dry run does it too.
@@ -106,15 +146,16 @@ fn resolve(base: &str, url: &str) -> Result<String> {
     }
     ensure!(!base.is_empty(), "its address {url} is relative, and no remote repository is named");
     let mut base = base.trim_end_matches('/');
-    let mut rest = url;
+    let (mut rest, mut sign) = (url, "/");
     loop {
         if let Some(shorter) = rest.strip_prefix("../") {
             let cut = base.rfind(['/', ':']).context("its address leads above its repository")?;
+            sign = &base[cut..=cut];
             (base, rest) = (&base[..cut], shorter);
         } else if let Some(shorter) = rest.strip_prefix("./") {
             rest = shorter;
         } else {
-            return Ok(format!("{base}/{rest}"));
+            return Ok(format!("{base}{sign}{rest}"));
         }
     }
 }
@@ -130,7 +171,7 @@ mod tests {
         for (base, url, expected) in [
             ("https://example.org/team/shop.git", "../lib.git", "https://example.org/team/lib.git"),
             ("https://example.org/team/shop", "./lib", "https://example.org/team/shop/lib"),
-            ("git@example.org:team/shop.git", "../../other/lib", "git@example.org/other/lib"),
+            ("git@example.org:team/shop.git", "../../other/lib", "git@example.org:other/lib"),
             ("/srv/shop.git/", "../lib.git", "/srv/lib.git"),
             ("", "https://example.org/lib", "https://example.org/lib"),
         ] {
