@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::gate::{self, Gates, Status};
+use super::release::repository;
 use super::volumes::{self, Unnamed};
 use super::{assets, env, preflight};
 use crate::cli::Check;
@@ -134,7 +135,12 @@ fn environment(ctx: &Ctx, name: &str) -> Result<Status> {
 fn shell_scripts(ctx: &Ctx) -> Result<Status> {
     let cmd = git::list_files(&ctx.sh);
     let shown = cmd.to_string();
-    let listed = ctx.ask(cmd, QUESTION)?.success(&shown)?;
+    let answer = ctx.ask(cmd, QUESTION)?;
+    if !answer.status.success() {
+        // The usual reason is said with what to type.
+        repository::places(ctx)?;
+    }
+    let listed = answer.success(&shown)?;
     let mut problems = Vec::new();
     let closer = which::which("shellcheck").is_ok();
     for path in listed.split('\0').filter(|path| !path.is_empty()) {

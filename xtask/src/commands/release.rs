@@ -34,6 +34,7 @@ mod make;
 mod old_assets;
 pub(crate) mod repository;
 pub(crate) mod schema;
+mod space;
 pub(crate) mod taken;
 mod verify;
 

@@ -11,6 +11,7 @@ use fingerprint::short;
 use semver::Version;
 
 use super::deploy::log;
+use super::release::repository;
 use crate::cli;
 use crate::ctx::{Answer, Ctx, QUESTION};
 use crate::exit;
@@ -36,8 +37,10 @@ enum Held {
 
 impl cli::Releases {
     pub(crate) fn run(self, ctx: &Ctx) -> Result<()> {
-        let mut versions = versions(ctx)?;
-        versions.reverse();
+        let tags = tags(ctx)?;
+        let (versions, lightweight): (Vec<_>, Vec<_>) =
+            tags.into_iter().rev().partition(|(_, annotated)| *annotated);
+        let versions: Vec<Version> = versions.into_iter().map(|it| it.0).collect();
         let (mut rows, mut damaged, mut foreign) = (Vec::new(), 0, Vec::new());
         let deployed = deployed(ctx)?;
         for (version, held) in versions.iter().zip(read_all(ctx, &versions)?) {
@@ -54,6 +57,13 @@ impl cli::Releases {
             let tags = foreign.join(", ");
             ctx.say(format_args!(
                 "not of `cargo xtask release`, since they hold no record: {tags}"
+            ));
+        }
+        if !lightweight.is_empty() {
+            let tags: Vec<String> = lightweight.iter().map(|it| version::tag(&it.0)).collect();
+            ctx.say(format_args!(
+                "lightweight, so not releases: {}; `git fetch --tags --force` gets annotated ones",
+                tags.join(", ")
             ));
         }
         if rows.is_empty() {
@@ -103,7 +113,10 @@ pub(crate) fn load(ctx: &Ctx, version: &Version) -> Result<Record> {
             Some(Held::Record(record)) => return Ok(*record),
             Some(Held::Damaged(problem)) => return Err(problem),
             Some(Held::Nothing) | None => {
-                format!("the tag {tag} holds no {}, so it is no release", record::paths(version)[0])
+                format!(
+                    "the tag {tag} holds no {}, so it is not a release",
+                    record::paths(version)[0]
+                )
             }
         },
     };
@@ -117,7 +130,11 @@ pub(crate) fn load(ctx: &Ctx, version: &Version) -> Result<Record> {
         (false, 0) => known.join(", "),
         (false, more) => format!("{} and {more} more", known.join(", ")),
     };
-    Err(exit::usage(format!("{problem}; known: {known}; `git fetch --tags` gets those of others")))
+    // A tag that is here is only replaced by force.
+    let force = if tags.contains_key(version) { " --force" } else { "" };
+    Err(exit::usage(format!(
+        "{problem}; known: {known}; `git fetch --tags{force}` gets those of others"
+    )))
 }
 
 /// Every tag with the name of a release, and whether it is an annotated one.
@@ -130,6 +147,10 @@ fn tags(ctx: &Ctx) -> Result<BTreeMap<Version, bool>> {
             "{} is no git repository, and releases are tags of one; `git init` makes it one",
             ctx.root.display()
         );
+    }
+    if !answer.status.success() {
+        // The usual reason is said with what to type.
+        repository::places(ctx)?;
     }
     let references = git::parse_references(&answer.success(&shown)?).into_iter();
     let tags = references.filter_map(|(name, reference)| {

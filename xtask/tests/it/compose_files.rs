@@ -241,7 +241,8 @@ fn compose_yaml_is_read_like_compose_yml() {
     project.xtask(&["start"]).succeeds();
     let container = format!("{}-dev-app-1", project.name);
     assert_eq!(docker(&["exec", &container, "hostname"]), "from-the-overlay\n");
-    project.xtask(&["run", "--service", "app", "hostname"]).succeeds().prints("from-the-overlay");
+    let run = ["run", "dev", "app", "--", "hostname"];
+    project.xtask(&run).succeeds().prints("from-the-overlay");
 }
 
 #[test]

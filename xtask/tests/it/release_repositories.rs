@@ -191,6 +191,41 @@ fn a_push_that_a_hook_refuses_says_so_and_what_the_hook_said() {
     assert!(!answer.stderr.contains("somebody else"), "{}", answer.stderr);
     std::fs::remove_file(&there).unwrap();
     shop.publish("1.0.0").succeeds();
+    a_clone_of_a_tag_job_is_told_what_to_fetch(&shop);
+}
+
+/// actions/checkout leaves the tag that a job runs for lightweight, and without its history.
+fn a_clone_of_a_tag_job_is_told_what_to_fetch(shop: &Shop) {
+    let clone = shop.project.scratch().join("tag-job");
+    let path = clone.display().to_string();
+    let url = format!("file://{}", shop.remote().display());
+    let git = |arguments: &[&str]| crate::shop::git(&clone, arguments);
+    let xtask = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output =
+            command.arg("-C").arg(&clone).args(arguments).env_remove("CI").output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    shop.git(&["clone", "--quiet", &url, &path]);
+    let commit = git(&["rev-parse", "v1.0.0^{commit}"]);
+    git(&["update-ref", "refs/tags/v1.0.0", &commit]);
+    let words = "tag v1.0.0 is lightweight here, and a release in origin; get it with `git fetch \
+                 --force origin tag v1.0.0`";
+    for wanted in ["1.0.0", "minor"] {
+        let said = xtask(&["release", wanted]);
+        assert!(said.contains(words) && !said.contains("--delete"), "{said}");
+    }
+    let said = xtask(&["publish", "1.0.0", "--yes"]);
+    assert!(said.contains("`git fetch --tags --force` gets those"), "{said}");
+    // The tag itself, without what it is of.
+    std::fs::remove_dir_all(&clone).unwrap();
+    shop.git(&["clone", "--quiet", "--depth", "1", "--branch", "v1.0.0", &url, &path]);
+    for arguments in [vec!["publish", "1.0.0", "--yes"], vec!["release", "verify", "1.0.0"]] {
+        let said = xtask(&arguments);
+        let words = "this clone is shallow and lacks the commit of 1.0.0; `git fetch --unshallow`";
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

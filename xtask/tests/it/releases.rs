@@ -189,14 +189,15 @@ fn other_tags_are_no_releases() {
     assert_eq!(answer.stdout.lines().count(), 1, "{}", answer.stdout);
     expect![[r#"
         not of `cargo xtask release`, since they hold no record: v1.2.0-rc.1, v0.1.0
+        lightweight, so not releases: v1.1.0; `git fetch --tags --force` gets annotated ones
     "#]]
     .assert_eq(&answer.stderr);
     let refused = |version| project.xtask(&["diff", "1.0.0", version]).exits(2).stderr;
     expect![[r#"
-        error: the tag v1.1.0 is lightweight, so it is not a release; known: 1.2.0-rc.1, 1.0.0, 0.1.0; `git fetch --tags` gets those of others
+        error: the tag v1.1.0 is lightweight, so it is not a release; known: 1.2.0-rc.1, 1.0.0, 0.1.0; `git fetch --tags --force` gets those of others
     "#]].assert_eq(&refused("1.1.0"));
     expect![[r#"
-        error: the tag v0.1.0 holds no releases/0.1.0.json, so it is no release; known: 1.2.0-rc.1, 1.0.0; `git fetch --tags` gets those of others
+        error: the tag v0.1.0 holds no releases/0.1.0.json, so it is not a release; known: 1.2.0-rc.1, 1.0.0; `git fetch --tags --force` gets those of others
     "#]].assert_eq(&refused("0.1.0"));
     expect![[r#"
         error: there is no release 7.0.0; known: 1.2.0-rc.1, 1.0.0, 0.1.0; `git fetch --tags` gets those of others

@@ -58,8 +58,8 @@ impl Refusal {
     }
 }
 
-/// Reads git's own lines: hooks and servers print what they want. `None` where none of them is about
-/// the cause, as after a hook.
+/// Reads git's own lines: hooks and servers print what they want. `None` where none of them is
+/// about the cause, as after a hook.
 fn classify(words: &str) -> Option<Refusal> {
     let lines = || words.lines().map(str::trim);
     let fatal = || lines().filter(|line| line.starts_with("fatal: "));

@@ -1,24 +1,18 @@
 //! Which version is made from which commit, and everything that speaks against it.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
 use semver::Version;
 
 use super::begun::Begun;
 use super::repository::{self, Repository};
-use super::{default_branch, git_problems, taken};
-use crate::commands::{doctor, releases};
-use crate::ctx::{Ctx, QUESTION};
+use super::{default_branch, git_problems, space, taken};
+use crate::commands::releases;
+use crate::ctx::Ctx;
 use crate::exit;
 use crate::project::lock;
 use crate::release::journal::Decision;
 use crate::release::record::Person;
 use crate::release::version::{self, Wanted};
-use crate::tools::docker;
-
-/// Free space that a release wants, in bytes: images are built, and written once as an archive.
-const SPACE: u64 = 2 << 30;
 
 /// What came of looking.
 pub(crate) enum Decided {
@@ -82,7 +76,7 @@ pub(crate) fn decide(
     let previous = previous(ctx, repository, &version, &commit, existing, &mut problems)?;
     let by = repository::person(ctx)?;
     problems.extend(by.as_ref().err().cloned());
-    problems.extend(machine_problems(ctx));
+    problems.extend(space::problems(ctx));
     if !unsettled.is_empty() {
         unsettled.extend(problems);
         return Ok(Decided::No(unsettled));
@@ -117,7 +111,7 @@ fn resume(
         return Ok(Decided::No(unsettled));
     }
     let mut problems = git_problems::find(ctx, repository, version, &decision.commit)?;
-    problems.extend(machine_problems(ctx));
+    problems.extend(space::problems(ctx));
     Ok(Decided::Yes(decision, problems))
 }
 
@@ -238,6 +232,9 @@ fn exists(repository: &Repository, version: &Version, source: &str) -> String {
     };
     let next = next.first().map_or("minor", String::as_str);
     let remote = repository.remote_name();
+    if let Some(problem) = repository.stale_tag(version) {
+        return problem;
+    }
     match repository.here.get(&reference).or(repository.there().get(&reference)) {
         Some(found) if found.target.is_none() => format!(
             "tag {tag} is lightweight; releases need an annotated tag: remove it with `git tag \
@@ -288,6 +285,7 @@ fn branch_problems(
     }
     let branch = version::branch(version);
     if version::begins_branch(version)
+        && !repository.has_tag(version)
         && let Some(head) = repository.branch(&branch).filter(|head| *head != commit)
     {
         problems.push(format!(
@@ -349,6 +347,10 @@ fn previous(
             ));
             return Ok(Some(previous));
         }
+        if let Some(problem) = repository.stale_tag(&previous) {
+            problems.push(problem);
+            return Ok(Some(previous));
+        }
         let record = match releases::load(ctx, &previous) {
             Ok(record) => record,
             // A tag that is not a release is not one to follow; a damaged record may be.
@@ -392,34 +394,7 @@ fn taken_meanwhile(repository: &Repository, version: &Version) -> Option<String>
     })
 }
 
-fn machine_problems(ctx: &Ctx) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut places = vec![("the project lies", ctx.root.clone())];
-    if doctor::another_machine(ctx).is_none() {
-        let engine = ctx.ask(docker::data_directory(&ctx.sh), QUESTION);
-        let engine = engine.map(|answer| PathBuf::from(answer.stdout.trim())).unwrap_or_default();
-        places.push(("the engine keeps images", engine));
-    }
-    for (place, path) in &places {
-        if let Some(free) = free_space(path).filter(|free| *free < SPACE) {
-            problems.push(format!(
-                "only {} MB are free where {place}, and a release wants {}; `cargo xtask image \
-                 prune` and `docker builder prune` make room",
-                free >> 20,
-                SPACE >> 20
-            ));
-        }
-    }
-    problems
-}
-
 /// A commit as people say it.
 pub(crate) fn short(commit: &str) -> &str {
     &commit[..commit.len().min(12)]
-}
-
-/// Free space where a path lies, in bytes; nothing where that is not on this machine.
-fn free_space(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
 }

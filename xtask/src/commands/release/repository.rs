@@ -102,8 +102,8 @@ impl Repository {
         }
     }
 
-    /// The remote repository that the branch belongs to from which releases come, as far as that can
-    /// be told without asking one; `origin` where there is none.
+    /// The remote repository of the branch that releases come from, as far as that can be told
+    /// without asking one; `origin` where there is none.
     pub(super) fn usual_remote(ctx: &Ctx) -> Result<String> {
         Ok(Repository::remote_here(ctx)?.unwrap_or(REMOTE.to_owned()))
     }
@@ -163,6 +163,21 @@ impl Repository {
     pub(crate) fn has_tag(&self, version: &Version) -> bool {
         let name = format!("refs/tags/{}", version::tag(version));
         self.here.contains_key(&name) || self.there().contains_key(&name)
+    }
+
+    /// A tag that is lightweight here, while the remote repository has the release: some CI systems
+    /// fetch the tag that a job runs for in this way.
+    pub(crate) fn stale_tag(&self, version: &Version) -> Option<String> {
+        let tag = version::tag(version);
+        let name = format!("refs/tags/{tag}");
+        let (here, there) = (self.here.get(&name)?, self.there().get(&name)?);
+        (here.target.is_none() && there.target.is_some()).then(|| {
+            let remote = self.remote_name();
+            format!(
+                "tag {tag} is lightweight here, and a release in {remote}; get it with `git fetch \
+                 --force {remote} tag {tag}`"
+            )
+        })
     }
 
     pub(crate) fn remote_name(&self) -> &str {

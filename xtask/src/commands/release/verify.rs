@@ -178,6 +178,12 @@ pub(crate) fn commit_problems(
     let expected: Vec<String> = paths(&record.version).to_vec();
     let listed: Vec<&str> = changed.stdout.split('\0').filter(|it| !it.is_empty()).collect();
     if !changed.status.success() {
+        anyhow::ensure!(
+            !places.shallow,
+            "this clone is shallow and lacks the commit of {}; `git fetch --unshallow` gets it; in \
+             a CI job set `fetch-depth: 0` of actions/checkout, or `GIT_DEPTH: \"0\"` of GitLab CI",
+            record.version
+        );
         problems.push(format!("the commit {} is not here", record.commit));
     }
     for file in &listed {
