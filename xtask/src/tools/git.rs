@@ -199,6 +199,11 @@ pub(crate) fn is_ancestor<'s>(sh: &'s Shell, older: &str, newer: &str) -> Cmd<'s
     git(sh).args(["merge-base", "--is-ancestor", older, newer])
 }
 
+/// The newest commit that two have in common.
+pub(crate) fn merge_base<'s>(sh: &'s Shell, one: &str, other: &str) -> Cmd<'s> {
+    git(sh).args(["merge-base", one, other])
+}
+
 /// Subjects of the commits behind `older` up to `newer`, newest first; of all without `older`.
 pub(crate) fn subjects<'s>(sh: &'s Shell, older: Option<&str>, newer: &str) -> Cmd<'s> {
     let range = older.map_or(newer.to_owned(), |older| format!("{older}..{newer}"));

@@ -278,6 +278,13 @@ fn prereleases_are_tested_under_their_own_names_and_their_images_are_those_of_th
     let dry = shop.project.xtask(&["release", "1.0.2", "--dry-run"]).succeeds();
     dry.says("release 1.0.2, after 1.0.0, of commit");
     shop.git(&["tag", "--delete", "v1.0.1"]);
+    // A fix on a branch of its own is not on the one that fixes come from.
+    shop.git(&["checkout", "--quiet", "-b", "hotfix", "release-v1.0"]);
+    shop.git(&["commit", "--quiet", "--allow-empty", "--message", "the fix"]);
+    for wanted in ["patch", "1.0.1"] {
+        shop.release(wanted).exits(1).says("hotfix is checked out and is ahead of release-v1.0");
+    }
+    shop.git(&["checkout", "--quiet", "main"]);
     shop.release("1.1.0-rc.1").succeeds().prints("1.1.0-rc.1 is released");
     shop.project.file("app/source.txt", "three\n");
     let commit = shop.commit("a third");

@@ -69,9 +69,7 @@ pub(crate) fn decide(
         unsettled.push(problem);
     }
     let mut problems = branch_problems(ctx, repository, &version, &source, &commit)?;
-    if version.patch == 0 {
-        problems.extend(default_branch::checked_out_problem(ctx, repository, &source, &commit)?);
-    }
+    problems.extend(default_branch::checked_out_problem(ctx, repository, &source, &commit)?);
     problems.extend(git_problems::find(ctx, repository, &version, &commit)?);
     let previous = previous(ctx, repository, &version, &commit, existing, &mut problems)?;
     let by = repository::person(ctx)?;
@@ -146,9 +144,7 @@ fn nothing_new(
     if !is_known {
         return Ok(None);
     }
-    if *wanted != Wanted::Patch
-        && default_branch::checked_out_problem(ctx, repository, branch, head)?.is_some()
-    {
+    if default_branch::checked_out_problem(ctx, repository, branch, head)?.is_some() {
         return Ok(None);
     }
     let is_done = is_done(ctx, repository, newest, head)?;

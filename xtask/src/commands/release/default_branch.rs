@@ -100,18 +100,49 @@ pub(super) fn checked_out_problem(
 ) -> Result<Option<String>> {
     let remote = repository.remote.as_ref().and_then(|remote| remote.default_branch.as_deref());
     let Some(other) = repository.checked_out.as_deref() else { return Ok(None) };
-    if other == name || version::is_branch(other) || remote.is_some_and(|it| it != other) {
+    let is_fix = version::is_branch(name);
+    if other == name || version::is_branch(other) || !is_fix && remote.is_some_and(|it| it != other)
+    {
         return Ok(None);
     }
     let Some(head) = repository.branch(other) else { return Ok(None) };
     if head == commit || repository::is_ancestor(ctx, commit, head)? != Some(true) {
         return Ok(None);
     }
+    if is_fix {
+        let begins_there = begins_at(ctx, repository, other, head, commit)?;
+        return Ok(begins_there.then(|| {
+            format!(
+                "{other} is checked out and is ahead of {name}, which fixes come from; run `git \
+                 switch {name}` if that is right, or take its commits over with `git branch \
+                 --force {name} {other}`"
+            )
+        }));
+    }
     Ok(Some(format!(
         "{other} is checked out and is ahead of {name}, which releases come from; run `git switch \
          {name}` if that is right, or name {other} in {}: [release] branch = \"{other}\"",
         settings_file()
     )))
+}
+
+/// Whether a branch was begun at a commit, and not at a later one of the default branch, which
+/// contains the commits of releases too.
+fn begins_at(
+    ctx: &Ctx,
+    repository: &Repository,
+    branch: &str,
+    head: &str,
+    commit: &str,
+) -> Result<bool> {
+    let remote = repository.remote.as_ref().and_then(|remote| remote.default_branch.as_deref());
+    let main = remote.map_or_else(|| choose(None, &repository.branches()), |it| Ok(it.to_owned()));
+    let Ok(main) = main else { return Ok(false) };
+    let Some(main_head) = repository.branch(&main).filter(|_| main != branch) else {
+        return Ok(false);
+    };
+    let base = ctx.ask(git::merge_base(&ctx.sh, main_head, head), QUESTION)?;
+    Ok(base.stdout.trim() == commit)
 }
 
 #[cfg(test)]
