@@ -60,7 +60,7 @@ fn submodules_are_released_as_the_commit_pins_them_from_here_or_from_their_addre
     assert_eq!(file_in_image(&name, "/app/vendor/file.txt"), "outer, as it is pinned\n");
     assert_eq!(file_in_image(&name, "/app/vendor/in/file.txt"), "inner, as it is pinned\n");
     let find = ["run", "--rm", &name, "find", "/app", "-name", ".git"];
-    assert_eq!(crate::dsl::docker(&find), "", "where a repository was is no part of a release");
+    assert_eq!(crate::dsl::docker(&find), "", "where a repository was is not a part of a release");
 
     // A clone that has none of them gets them from their addresses.
     let clone = elsewhere.path().join("clone");
