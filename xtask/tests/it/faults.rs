@@ -158,7 +158,7 @@ fn a_version_that_names_another_image_in_the_registry_is_never_published() {
     docker(&["image", "tag", &other, &app]);
     docker(&["image", "push", "--quiet", &app]);
     docker(&["image", "rm", &app]);
-    market.fails(1, &format!("/app:1.0.0: whose configuration is {other}; a published name"));
+    market.fails(1, &format!("/app:1.0.0, whose configuration is {other}; a published name"));
     market.forget();
     // Somebody moves the name when it has just been pushed.
     market.shop.project.fake(
@@ -385,9 +385,10 @@ fn a_tag_that_is_no_release_is_never_published_nor_released_over() {
     let lightweight = "tag v1.0.0 is lightweight; releases need an annotated tag";
     let foreign = "the tag v1.0.0 exists already, and is not a release";
     let annotated = vec!["tag", "-a", "-m", "x"];
-    for (tag, text, exists) in [
-        (vec!["tag"], "is lightweight, so it is not a release", lightweight),
-        (annotated, "holds no releases/1.0.0.json", foreign),
+    let published = "published already by somebody else";
+    for (tag, text, exists, only_there) in [
+        (vec!["tag"], "is lightweight, so it is not a release", lightweight, lightweight),
+        (annotated, "holds no releases/1.0.0.json", foreign, published),
     ] {
         shop.git(&[tag, vec!["v1.0.0"]].concat());
         shop.release("1.0.0").exits(1).says(exists);
@@ -397,7 +398,7 @@ fn a_tag_that_is_no_release_is_never_published_nor_released_over() {
         shop.release("1.0.0").exits(1).says(exists);
         shop.publish("1.0.0").exits(2).says(text);
         shop.git(&["tag", "--delete", "v1.0.0"]);
-        shop.release("1.0.0").exits(1).says("published already by somebody else");
+        shop.release("1.0.0").exits(1).says(only_there);
         shop.publish("1.0.0").exits(2).says("get it with `git fetch origin tag v1.0.0`");
         shop.git_there(&["update-ref", "-d", "refs/tags/v1.0.0"]);
     }

@@ -325,7 +325,7 @@ fn forge_tag_and_commit(case: &Case) {
     for (here, there, text) in [
         (&released, &released, "holds no releases/1.0.0.json"),
         (&other, &other, "holds no releases/1.0.0.json"),
-        (&commit, &commit, "is no annotated one"),
+        (&commit, &commit, "is lightweight, so it is not a release"),
         (&record, &record, "was made under another name"),
         (&case.tag, &other, "in origin"),
         (&case.tag, &released, "in origin"),
