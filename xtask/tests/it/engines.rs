@@ -384,7 +384,10 @@ fn what_a_killed_engine_left_is_removed_before_the_next_one_starts() {
     let out = String::from_utf8(output.stdout).unwrap();
     let says = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{out}\n{says}");
-    assert!(says.contains("removing 2 network interfaces, which a killed engine left"), "{says}");
+    assert!(
+        says.contains("removing 2 network interfaces of a Docker engine that no longer runs"),
+        "{says}"
+    );
     assert!(out.contains("docker0"), "{out}");
     for left in ["vethdead", "peer", "br-26bf7f5f6086"] {
         assert!(!out.contains(left), "{left}: {out}");

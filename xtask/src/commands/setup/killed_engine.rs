@@ -39,7 +39,9 @@ pub(crate) fn remove(ctx: &Ctx) -> Result<()> {
     let left = interfaces(&ip::parse_links(&answer.stdout).unwrap_or_default());
     if !left.is_empty() {
         let count = left.len();
-        ctx.say(format_args!("removing {count} network interfaces, which a killed engine left"));
+        ctx.say(format_args!(
+            "removing {count} network interfaces of a Docker engine that no longer runs"
+        ));
     }
     for name in left {
         // The second end of a pair went with the first.
