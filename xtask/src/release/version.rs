@@ -127,35 +127,43 @@ fn newest_stage<'v>(target: &Version, existing: &'v [Version]) -> Option<&'v Ver
     existing.iter().filter(|it| is_prerelease(it) && final_of(it) == *target).max()
 }
 
+/// The prerelease of the same version and word that may come next: it follows the one before, or
+/// begins with 1.
+fn wanted_stage(version: &Version, existing: &[Version]) -> Option<Version> {
+    let (word, _) = stage(version)?;
+    let target = final_of(version);
+    let newest = newest_stage(&target, existing);
+    match newest.filter(|it| stage(it).is_some_and(|(other, _)| other == word)) {
+        Some(newest) => next_stage(newest),
+        None => Some(Version { pre: Prerelease::new(&format!("{word}.1")).ok()?, ..target }),
+    }
+}
+
 /// The versions that could stand between those that there are and a version that may not follow
 /// them.
 pub(crate) fn candidates(version: &Version, existing: &[Version]) -> Vec<Version> {
     let mut candidates = next(version, existing);
-    if let Some((word, _)) = stage(version) {
-        let target = final_of(version);
-        let newest = newest_stage(&target, existing)
-            .filter(|it| stage(it).is_some_and(|(other, _)| other == word));
-        let first = Prerelease::new(&format!("{word}.1")).ok();
-        let first = first.map(|pre| Version { pre, ..target });
-        candidates.extend(newest.map_or(first, next_stage));
-    }
+    candidates.extend(wanted_stage(version, existing));
     candidates
 }
 
-/// The number of a prerelease follows that of the one before, or begins with 1.
+/// Why a prerelease of `target` may not follow.
 fn stage_problem(version: &Version, target: &Version, existing: &[Version]) -> Option<String> {
-    let (word, number) = stage(version)?;
+    let wanted = wanted_stage(version, existing)?;
+    let (word, number) = stage(&wanted)?;
     let newest = newest_stage(target, existing);
-    let last = newest.and_then(stage).filter(|(other, _)| *other == word);
-    let wanted = last.map_or(1, |(_, number)| number + 1);
-    if newest.is_some_and(|newest| newest > version && last.is_none()) {
-        return Some(format!("{version} is older than {}", newest?));
+    match newest {
+        Some(newest) if number == 1 && newest > version => {
+            Some(format!("{version} is older than {newest}"))
+        }
+        _ if wanted == *version => None,
+        Some(newest) if number > 1 => Some(format!(
+            "{version} does not follow {newest}; that is `cargo xtask release {wanted}`"
+        )),
+        _ => Some(format!(
+            "{version} would be the first {word} of {target}; that is `cargo xtask release {wanted}`"
+        )),
     }
-    let right = format!("`cargo xtask release {target}-{word}.{wanted}`");
-    (number != wanted).then(|| match last.and(newest) {
-        Some(newest) => format!("{version} does not follow {newest}; that is {right}"),
-        None => format!("{version} would be the first {word} of {target}; that is {right}"),
-    })
 }
 
 /// The versions that may follow those that there are, on the branch of a version.
