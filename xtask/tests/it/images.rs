@@ -234,6 +234,29 @@ fn a_base_made_here_is_kept_and_used_again() {
     project.xtask(&["image", "build"]).succeeds();
 }
 
+/// Containerd's store refuses a second image of one name, which the graph driver's store takes.
+#[test]
+fn a_base_that_a_different_checkout_makes_at_the_same_time_is_used() {
+    engine!();
+    let mut project = Project::with_own_base();
+    let base = project.own_base();
+    let archive = project.scratch().join("base.tar").display().to_string();
+    let container = docker(&["container", "create", &base, "true"]);
+    docker(&["container", "export", "--output", &archive, container.trim()]);
+    docker(&["container", "rm", container.trim()]);
+    docker(&["image", "rm", "--force", &base]);
+    let copy =
+        format!("for it in \"$@\"; do case $it in *.tar) cp '{archive}' \"$it\"; esac; done");
+    project.fake("mmdebstrap", &copy).fake(
+        "docker",
+        "\"$real\" \"$@\" || exit\n\
+         case \"$*\" in \"image import\"*) echo 'image: already exists' >&2; exit 1; esac",
+    );
+    let answer = project.xtask(&["image", "build"]).succeeds();
+    answer.says("making debian:trixie-slim from this machine's own sources");
+    docker(&["image", "rm", "--force", &base]);
+}
+
 #[test]
 fn an_image_for_one_user_and_one_for_another_can_be_built_at_once() {
     engine!();

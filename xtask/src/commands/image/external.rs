@@ -263,9 +263,14 @@ fn make(ctx: &Ctx, name: &str, lock: &Lock, reference: &str) -> Result<()> {
     let bar = ctx.spinner(format!("mmdebstrap {suite}"));
     ctx.run(mmdebstrap::build(&ctx.sh, &base, &mirrors()?, &archive))
         .context("can't make a Debian image; `cargo xtask setup` installs what it needs")?;
-    ctx.run(docker::import(&ctx.sh, &archive, reference, &changes))?;
+    let imported = ctx.run(docker::import(&ctx.sh, &archive, reference, &changes));
     bar.finish_and_clear();
-    Ok(())
+    // A different checkout may have made it meanwhile: containerd's store refuses a second image
+    // of one name.
+    if imported.is_err() && inspect(ctx, &[reference.to_owned()])?.contains_key(reference) {
+        return Ok(());
+    }
+    imported
 }
 
 /// Puts the installed toolchain where the official image has it.
