@@ -4,6 +4,8 @@
 //! machine is read into a bundle, and none lasts longer than its deadline. They outlive a server
 //! that is killed, so each holds a lock, which the next server waits for.
 
+mod networks;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -217,7 +219,8 @@ impl Engine {
             "--timeout",
             "10",
         ];
-        self.run(&down, LONG).map(drop)
+        self.run(&down, LONG)?;
+        self.remove_networks(project)
     }
 
     pub(crate) fn stop(&self, project: &str) -> Result<()> {
@@ -247,8 +250,8 @@ impl Engine {
     /// Projects of which anything is there, by the label that compose gives.
     pub(crate) fn projects(&self) -> Result<Vec<String>> {
         let filter = format!("label={}", self.own());
-        let mut projects = Vec::new();
-        for kind in ["container", "network", "volume"] {
+        let mut projects = self.projects_of_networks()?;
+        for kind in ["container", "volume"] {
             let format = "{{.Label \"com.docker.compose.project\"}}";
             let mut list = vec![kind, "ls", "--filter", &filter, "--format", format];
             list.extend((kind == "container").then_some("--all"));

@@ -23,7 +23,7 @@ pub(crate) use task::{Started, start_again};
 use crate::health;
 use crate::platforms::{self, Kind};
 use crate::service::{About, Service, locked};
-use crate::settings::{self, Settings};
+use crate::settings::{self, PROCESS, Settings};
 use crate::stack;
 use crate::state::{Deploys, Environment, Instance, Moment, Severity, Status, Work, names};
 
@@ -227,15 +227,25 @@ impl Job<'_> {
 
     /// Takes instances away, containers first, then from the record.
     pub(crate) fn take_away(&self, ids: &[String]) -> Result<()> {
-        for id in ids {
-            self.service.update_instance(&self.id, id, |it| it.in_service = false)?;
-        }
-        self.service.point(&self.environment()?);
+        self.take_out_of_service(ids)?;
         for id in ids {
             instance::remove(self.service, id)?;
             self.service.update(&self.id, |it| it.instances.retain(|it| it.id != *id))?;
             self.tell(Severity::Info, format!("Removed instance [{id}] from your environment."))?;
         }
+        Ok(())
+    }
+
+    /// They get no more requests, and have answered those that they had.
+    pub(crate) fn take_out_of_service(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            self.service.update_instance(&self.id, id, |it| it.in_service = false)?;
+        }
+        let environment = self.environment()?;
+        self.service.point(&environment);
+        let settings = settings::effective(&environment.files, &environment.settings);
+        let delay = settings::number(&settings, PROCESS, "DeregistrationDelay");
+        self.service.doors.drain(ids, Duration::from_secs(delay));
         Ok(())
     }
 

@@ -48,6 +48,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     (ENVIRONMENT, "LoadBalancerIsShared", "false"),
     (ENVIRONMENT, "LoadBalancerType", "classic"),
     (ENVIRONMENT, "ServiceRole", "aws-elasticbeanstalk-service-role"),
+    (PROCESS, "DeregistrationDelay", "20"),
     (PROCESS, "HealthCheckInterval", "15"),
     (PROCESS, "HealthCheckPath", "/"),
     (PROCESS, "HealthCheckTimeout", "5"),

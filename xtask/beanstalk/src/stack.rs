@@ -83,6 +83,52 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
+/// The network on which an instance finds the attached services.
+fn attached_network(instance: &str) -> String {
+    format!("{}_attached", project_name(instance))
+}
+
+/// Gives the services of a definition the attached ones. Most bundles leave the default network as
+/// it is: then there is no second one, of which an engine has only some thirty.
+fn join_attached(definition: &mut Value, layout: &Layout) -> Result<()> {
+    let default = &definition["networks"]["default"];
+    let is_plain = |(key, value): (&String, &Value)| key == "name" || *value == json!({});
+    let is_plain = default.as_object().is_none_or(|fields| fields.iter().all(is_plain));
+    let network = if is_plain { "default" } else { "attached" };
+    let external = json!({"name": attached_network(&layout.instance), "external": true});
+    definition["networks"][network] = external;
+    for service in services(definition)?.values_mut() {
+        let Some(fields) = service.as_object_mut() else { continue };
+        if fields.contains_key("network_mode") {
+            continue;
+        }
+        let networks = fields.entry("networks").or_insert_with(|| json!({"default": null}));
+        if let Some(networks) = networks.as_object_mut() {
+            networks.entry(network).or_insert(Value::Null);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the network of an instance and connects the attached services, before containers start
+/// that look for them. Containers of the ECS branch use links instead.
+pub(crate) fn connect_attached(
+    engine: &Engine,
+    kind: Kind,
+    layout: &Layout,
+    around: &Surroundings,
+) -> Result<()> {
+    let Some(attached) = around.attached.as_ref().filter(|_| kind == Kind::Docker) else {
+        return Ok(());
+    };
+    let labels = [
+        engine.own(),
+        format!("{}.environment={}", engine.label, around.environment),
+        format!("{}.instance={}", engine.label, layout.instance),
+    ];
+    engine.connect(&attached_network(&layout.instance), &labels, attached)
+}
+
 /// What an instance is to run.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -102,15 +148,11 @@ pub(crate) struct Surroundings {
     pub(crate) properties: BTreeMap<String, String>,
     /// The port of the instance that the load balancer asks.
     pub(crate) port: u16,
-    /// The network of the attached services and their containers by alias.
     pub(crate) attached: Option<Attached>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Attached {
-    pub(crate) network: String,
-    pub(crate) containers: BTreeMap<String, String>,
-}
+/// The containers of the attached services, by alias.
+pub(crate) type Attached = BTreeMap<String, String>;
 
 /// # Errors
 ///
@@ -128,6 +170,9 @@ pub(crate) fn project(
         (Kind::Docker, Some(file)) => compose::project(engine, layout, around, file)?,
         (Kind::Docker, None) => single::project(engine, layout, around)?,
     };
+    if kind == Kind::Docker && around.attached.is_some() {
+        join_attached(&mut project.definition, layout)?;
+    }
     label(&mut project.definition, engine, layout, around)?;
     if !project.essential.is_empty() {
         project.definition["x-essential"] = json!(project.essential);

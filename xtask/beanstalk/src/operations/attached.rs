@@ -84,7 +84,7 @@ pub(super) fn start(job: &Job<'_>) -> Result<()> {
     job.tell(Severity::Info, "Attached services of the environment are running.")
 }
 
-/// The network and containers of the set, and the properties it offers.
+/// The containers of the set by their aliases, and the properties it offers.
 pub(super) fn of(
     service: &Arc<Service>,
     id: &str,
@@ -106,8 +106,7 @@ pub(super) fn of(
         .filter_map(|line| line.split_once(' '))
         .map(|(service, container)| (service.to_owned(), container.to_owned()))
         .collect();
-    let attached = Attached { network: format!("{name}_default"), containers };
-    Ok((Some(attached), offered.collect()))
+    Ok((Some(containers), offered.collect()))
 }
 
 /// Starts the services that the definition has got since; the others stay as they are, whatever it

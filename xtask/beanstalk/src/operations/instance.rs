@@ -162,6 +162,7 @@ fn deploy_in(job: &Job<'_>, id: &str, root: &Path, wanted: &Wanted) -> Result<()
     let mut file = tempfile::NamedTempFile::new_in(root)?;
     file.write_all(&definition)?;
     file.persist(layout.definition())?;
+    stack::connect_attached(&service.engine, kind, &layout, &around)?;
     service.engine.up(&layout.project(), &layout.definition(), project.build)?;
     hooks::after(job, &layout, wanted, &around)?;
     locate(service, id, project.front.as_ref())?;

@@ -68,10 +68,7 @@ fn rolling(
         )?;
         // A single instance stays: there is nobody else to answer.
         if ids.len() > batch.len() {
-            for id in batch {
-                job.service.update_instance(&job.id, id, |it| it.in_service = false)?;
-            }
-            job.service.point(&job.environment()?);
+            job.take_out_of_service(batch)?;
         }
         let problems = instance::deploy_all(job, batch, wanted)?;
         if !problems.is_empty() {

@@ -43,7 +43,6 @@ pub(super) fn project(
     let mut front = None;
     let (mut build, mut containers) = (false, 0);
     own_images(&mut definition, layout);
-    let attached = around.attached.clone();
     for (name, service) in services(&mut definition)? {
         let fields = service.as_object_mut().with_context(|| format!("service {name}"))?;
         containers += limits::service(name, fields, &layout.source)?;
@@ -66,16 +65,9 @@ pub(super) fn project(
                 *volume = bind(layout, &text("source"), &text("target"), read_only)?;
             }
         }
-        if attached.is_some() {
-            join_attached(fields);
-        }
         std::fs::create_dir_all(layout.logs().join("containers").join(name))?;
     }
     limits::containers(containers)?;
-    if let Some(attached) = attached {
-        let external = json!({"name": attached.network, "external": true});
-        definition["networks"]["attached"] = external;
-    }
     Ok(Project { definition, front, essential: Vec::new(), build })
 }
 
@@ -201,14 +193,4 @@ fn names(definition: &mut Value, layout: &Layout) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn join_attached(fields: &mut serde_json::Map<String, Value>) {
-    if fields.contains_key("network_mode") {
-        return;
-    }
-    let networks = fields.entry("networks").or_insert_with(|| json!({"default": null}));
-    if let Some(networks) = networks.as_object_mut() {
-        networks.insert("attached".to_owned(), Value::Null);
-    }
 }

@@ -210,7 +210,7 @@ fn service(
         }).collect::<Map<_, _>>(),
     });
     if let Some(attached) = &around.attached {
-        let links = attached.containers.iter().map(|(alias, id)| format!("{id}:{alias}"));
+        let links = attached.iter().map(|(alias, id)| format!("{id}:{alias}"));
         service["external_links"] = links.collect::<Vec<_>>().into();
     }
     let mebibytes = |value: Option<u64>| value.map(|value| format!("{value}m"));

@@ -83,12 +83,7 @@ pub(super) fn project(engine: &Engine, layout: &Layout, around: &Surroundings) -
     for (key, text) in command.into_iter().chain(entrypoint) {
         app[key] = escaped(text).into();
     }
-    let mut definition = json!({"services": {"app": app}});
-    if let Some(attached) = &around.attached {
-        definition["services"]["app"]["networks"] = json!({"default": null, "attached": null});
-        definition["networks"] =
-            json!({"default": {}, "attached": {"name": attached.network, "external": true}});
-    }
+    let definition = json!({"services": {"app": app}});
     let front = Some(("app".to_owned(), port));
     Ok(Project { definition, front, essential: Vec::new(), build: false })
 }

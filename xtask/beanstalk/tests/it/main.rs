@@ -15,6 +15,7 @@ mod hostile;
 mod killed;
 mod load;
 mod models;
+mod networks;
 mod policies;
 mod refusals;
 mod sign;
